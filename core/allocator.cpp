@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/allocator.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iterator>
+
+#include "core/error.h"
+
+namespace cuboid {
+namespace {
+
+constexpr std::int64_t alignment = 64;
+
+std::string mib(std::int64_t bytes) {
+  std::ostringstream os;
+  os.precision(1);
+  os << std::fixed << static_cast<double>(bytes) / (1 << 20) << " MiB";
+  return os.str();
+}
+
+void* obtain_pages(std::int64_t bytes) {
+  void* p = mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return nullptr;
+  madvise(p, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);
+  return p;
+}
+void give_back_pages(void* p, std::int64_t bytes) { munmap(p, static_cast<std::size_t>(bytes)); }
+
+}  // namespace
+
+void* CachingAllocator::allocate(std::int64_t bytes) {
+  check(bytes >= 0, "allocate: ", bytes, " bytes");
+  const std::int64_t wanted = std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
+  const std::scoped_lock lock(guard_);
+  check<OutOfMemory>(limit_ == 0 || stats_.live + wanted <= limit_, "out of memory on ", device_, ": ", mib(wanted),
+                     " asked for, ", mib(stats_.live), " in use, limit ", mib(limit_));
+  auto fit = free_.lower_bound({wanted, nullptr});
+  auto it = fit != free_.end() ? blocks_.find(fit->second) : grow(wanted);
+  char* address = it->first;
+  Block& block = it->second;
+  free_.erase({block.bytes, address});
+  if (block.bytes - wanted >= alignment) {  // the rest stays free
+    blocks_.emplace(address + wanted, Block{block.bytes - wanted, true, false});
+    free_.emplace(block.bytes - wanted, address + wanted);
+    block.bytes = wanted;
+  }
+  block.free = false;
+  stats_.live += block.bytes;
+  stats_.peak = std::max(stats_.peak, stats_.live);
+  ++stats_.allocations;
+  return address;
+}
+
+CachingAllocator::Blocks::iterator CachingAllocator::grow(std::int64_t bytes) {
+  constexpr std::int64_t page = 2 << 20;
+  std::int64_t size = (std::max(bytes, source_.segment_bytes) + page - 1) / page * page;
+  void* p = source_.obtain(size);
+  if (!p) {  // hand back what is cached and ask for no more than needed
+    give_back_free_segments();
+    size = (bytes + page - 1) / page * page;
+    p = source_.obtain(size);
+  }
+  check<OutOfMemory>(p != nullptr, "out of memory on ", device_, ": ", mib(bytes), " asked for, ", mib(stats_.live), " in use, ",
+                     mib(stats_.reserved), " held; the system gives no more");
+  stats_.reserved += size;
+  auto it = blocks_.emplace(static_cast<char*>(p), Block{size, true, true}).first;
+  free_.emplace(size, it->first);
+  return it;
+}
+
+void CachingAllocator::deallocate(void* pointer) noexcept {
+  if (!pointer) return;
+  const std::scoped_lock lock(guard_);
+  auto it = blocks_.find(static_cast<char*>(pointer));
+  if (it == blocks_.end() || it->second.free) std::abort();  // not ours, or freed twice: memory is corrupt
+  stats_.live -= it->second.bytes;
+  it->second.free = true;
+  if (auto next = std::next(it); next != blocks_.end() && next->second.free && !next->second.starts_segment) {
+    free_.erase({next->second.bytes, next->first});
+    it->second.bytes += next->second.bytes;
+    blocks_.erase(next);
+  }
+  if (it != blocks_.begin() && !it->second.starts_segment) {
+    auto before = std::prev(it);
+    if (before->second.free) {
+      free_.erase({before->second.bytes, before->first});
+      before->second.bytes += it->second.bytes;
+      blocks_.erase(it);
+      it = before;
+    }
+  }
+  free_.emplace(it->second.bytes, it->first);
+}
+
+void CachingAllocator::give_back_free_segments() {
+  for (auto it = blocks_.begin(); it != blocks_.end();) {
+    const auto next = std::next(it);
+    const bool whole = it->second.starts_segment && (next == blocks_.end() || next->second.starts_segment);
+    if (whole && it->second.free) {
+      free_.erase({it->second.bytes, it->first});
+      stats_.reserved -= it->second.bytes;
+      source_.give_back(it->first, it->second.bytes);
+      it = blocks_.erase(it);
+    } else {
+      it = next;
+    }
+  }
+}
+
+void CachingAllocator::release_cached() {
+  const std::scoped_lock lock(guard_);
+  give_back_free_segments();
+}
+void CachingAllocator::set_limit(std::int64_t bytes) {
+  const std::scoped_lock lock(guard_);
+  limit_ = bytes;
+}
+MemoryStats CachingAllocator::stats() const {
+  const std::scoped_lock lock(guard_);
+  return stats_;
+}
+void CachingAllocator::reset_peak() {
+  const std::scoped_lock lock(guard_);
+  stats_.peak = stats_.live;
+}
+
+namespace {
+CachingAllocator& allocator_of(Device device) {
+  check<DeviceError>(device == Device::cpu, "this build has no ", device, " support");
+  // Never destroyed: tensors with static lifetime may outlive any order of destruction.
+  static auto* cpu = new CachingAllocator(Device::cpu, {obtain_pages, give_back_pages, 32 << 20});
+  return *cpu;
+}
+}  // namespace
+
+void* allocate(std::int64_t bytes, Device device) { return allocator_of(device).allocate(bytes); }
+void deallocate(void* pointer, Device device) noexcept { allocator_of(device).deallocate(pointer); }
+MemoryStats memory_stats(Device device) { return allocator_of(device).stats(); }
+void reset_peak_memory(Device device) { allocator_of(device).reset_peak(); }
+void set_memory_limit(std::int64_t bytes, Device device) { allocator_of(device).set_limit(bytes); }
+void release_cached_memory(Device device) { allocator_of(device).release_cached(); }
+
+}  // namespace cuboid

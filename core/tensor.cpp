@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/tensor.h"
+
+#include <cstring>
+#include <numeric>
+
+#include "core/autograd.h"
+#include "core/parallel.h"
+
+namespace cuboid {
+
+Tensor::Tensor(std::shared_ptr<Storage> storage, std::int64_t offset, Shape shape, Strides strides, DType dtype)
+    : p_(std::make_shared<Impl>()) {
+  p_->storage = std::move(storage);
+  p_->offset = offset;
+  p_->shape = shape;
+  p_->strides = strides;
+  p_->dtype = dtype;
+}
+
+View Tensor::view() const {
+  check(defined(), "tensor: undefined");
+  return {static_cast<char*>(p_->storage->data) + p_->offset * size_of(p_->dtype), p_->dtype, device(), p_->shape, p_->strides};
+}
+
+Out Tensor::mutate() const {
+  Out out(view());
+  p_->storage->attachment.reset();
+  return out;
+}
+
+void* Tensor::checked_data(DType expected) const {
+  const View v = view();
+  check(v.dtype == expected, "data: tensor holds ", v.dtype, ", asked for ", expected);
+  check(v.device == Device::cpu, "data: tensor is on ", v.device, "; copy it to the CPU first");
+  return v.data;
+}
+
+Tensor& Tensor::requires_grad(bool on) {
+  check(!on || is_floating(dtype()), "requires_grad: ", dtype(), " has no derivative");
+  p_->leaf_grad = on;
+  return *this;
+}
+
+Tensor Tensor::detach() const { return Tensor(p_->storage, p_->offset, p_->shape, p_->strides, p_->dtype); }
+
+Tensor& Tensor::grad() const {
+  if (!p_->grad) p_->grad = std::make_unique<Tensor>();
+  return *p_->grad;
+}
+
+double Tensor::item() const {
+  check(size() == 1, "item: tensor has shape ", shape());
+  return to_vector().front();
+}
+
+std::vector<double> Tensor::to_vector() const {
+  std::vector<double> values(static_cast<std::size_t>(size()));
+  Tensor dense = empty(shape(), {.dtype = DType::f64});
+  copy(*this, dense);
+  if (!values.empty()) std::memcpy(values.data(), dense.data<double>(), values.size() * sizeof(double));
+  return values;
+}
+
+// ---- making tensors ---------------------------------------------------------------------------
+
+Tensor empty(const Shape& shape, TensorOptions o) {
+  std::int64_t bytes = 0;
+  check(!__builtin_mul_overflow(shape.count(), size_of(o.dtype), &bytes), "empty: shape ", shape, " overflows");
+  return Tensor(std::make_shared<Storage>(bytes, o.device), 0, shape, dense_strides(shape, o.layout), o.dtype);
+}
+
+Tensor full(const Shape& shape, double value, TensorOptions o) {
+  Tensor t = empty(shape, o);
+  fill(t, value);
+  return t;
+}
+Tensor zeros(const Shape& shape, TensorOptions o) { return full(shape, 0, o); }
+
+Tensor empty_like(const Tensor& x) {
+  // Dense in some order of dimensions: keep that order, otherwise row major.
+  int order[max_rank];
+  std::iota(order, order + x.rank(), 0);
+  std::stable_sort(order, order + x.rank(), [&](int a, int b) { return x.strides()[a] > x.strides()[b]; });
+  Strides strides = x.strides();
+  std::int64_t step = 1;
+  for (int k = x.rank() - 1; k >= 0; --k) {
+    const int d = order[k];
+    if (x.dim(d) != 1 && x.strides()[d] != step) return empty_like(x, x.shape());
+    strides[d] = step;
+    step *= x.dim(d);
+  }
+  Tensor t = empty(x.shape(), {x.dtype(), x.device()});
+  return Tensor(t.storage(), 0, x.shape(), strides, x.dtype());
+}
+Tensor empty_like(const Tensor& x, const Shape& shape) {
+  // A channel-sliced channels-last tensor is not dense, yet its channels are fastest.
+  const bool last = x.rank() >= 3 && x.dim(1) > 1 && x.strides()[1] == 1 && !x.is(Layout::contiguous);
+  return empty(shape,
+               {x.dtype(), x.device(),
+                last || (x.is(Layout::channels_last) && !x.is(Layout::contiguous)) ? Layout::channels_last : Layout::contiguous});
+}
+Tensor zeros_like(const Tensor& x) {
+  Tensor t = empty_like(x);
+  fill(t, 0);
+  return t;
+}
+
+// ---- fill, copy, add --------------------------------------------------------------------------
+namespace {
+
+/// The two operands of an elementwise loop, dimensions ordered by the first one's strides and merged where both are
+/// dense, so that the inner loop is as long and as contiguous as can be.
+struct Pair {
+  Shape dims;
+  Strides a, b;
+
+  Pair(const View& va, const View& vb) {
+    int order[max_rank];
+    std::iota(order, order + va.rank(), 0);
+    std::stable_sort(order, order + va.rank(), [&](int i, int j) { return va.strides[i] > va.strides[j]; });
+    for (int k = 0; k < va.rank(); ++k) {
+      const int d = order[k];
+      if (va.shape[d] == 1) continue;
+      if (!dims.empty() && a[-1] == va.strides[d] * va.shape[d] && b[-1] == vb.strides[d] * va.shape[d]) {
+        dims[-1] *= va.shape[d];
+        a[-1] = va.strides[d];
+        b[-1] = vb.strides[d];
+      } else {
+        dims.push_back(va.shape[d]);
+        a.push_back(va.strides[d]);
+        b.push_back(vb.strides[d]);
+      }
+    }
+    if (dims.empty()) {
+      dims = {1};
+      a = {1};
+      b = {1};
+    }
+  }
+
+  /// f(offset_a, offset_b, length, step_a, step_b) for pieces of the innermost dimension, in parallel.
+  template <class F>
+  void each_row(F f) const {
+    const std::int64_t inner = dims[-1];
+    constexpr std::int64_t piece = 1 << 16;
+    const std::int64_t pieces = (inner + piece - 1) / piece;
+    std::int64_t outer = 1;
+    for (int i = 0; i + 1 < dims.rank(); ++i) outer *= dims[i];
+    const std::int64_t grain = std::max<std::int64_t>(1, piece / std::max<std::int64_t>(1, std::min(inner, piece)));
+    parallel_ranges(outer * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t start = i % pieces * piece;
+        std::int64_t rest = i / pieces, oa = start * a[-1], ob = start * b[-1];
+        for (int d = dims.rank() - 2; d >= 0; --d) {
+          const std::int64_t c = rest % dims[d];
+          rest /= dims[d];
+          oa += c * a[d];
+          ob += c * b[d];
+        }
+        f(oa, ob, std::min(piece, inner - start), a[-1], b[-1]);
+      }
+    });
+  }
+};
+
+template <class To, class From>
+To convert(From v) {
+  using Wide = Accum<From>;
+  return static_cast<To>(static_cast<Wide>(v));
+}
+
+}  // namespace
+
+void fill(const Tensor& x, double value) {
+  if (x.size() == 0) return;
+  const Out o = x.mutate();
+  visit(x.dtype(), [&]<class T>() {
+    const T v = static_cast<T>(value);
+    Pair(o, o).each_row([&](auto at, auto, auto n, auto step, auto) {
+      T* p = o.as<T>() + at;
+      if (step == 1) std::fill_n(p, n, v);
+      else
+        for (std::int64_t i = 0; i < n; ++i) p[i * step] = v;
+    });
+  });
+}
+
+void copy(const Tensor& from, const Tensor& to) {
+  check(from.shape() == to.shape(), "copy: from ", from.shape(), " to ", to.shape());
+  if (from.size() == 0) return;
+  const View in = from.view();
+  const Out out = to.mutate();
+  visit(out.dtype, [&]<class To>() {
+    visit(in.dtype, [&]<class From>() {
+      Pair(out, in).each_row([&](auto at, auto source, auto n, auto step_to, auto step_from) {
+        To* p = out.as<To>() + at;
+        const From* q = in.as<From>() + source;
+        if (step_to == 1 && step_from == 1) {
+          if constexpr (std::is_same_v<To, From>) std::memcpy(p, q, static_cast<std::size_t>(n) * sizeof(To));
+          else
+            for (std::int64_t i = 0; i < n; ++i) p[i] = convert<To>(q[i]);
+        } else {
+          for (std::int64_t i = 0; i < n; ++i) p[i * step_to] = convert<To>(q[i * step_from]);
+        }
+      });
+    });
+  });
+}
+
+void add_into(const Tensor& target, const Tensor& x) {
+  check(target.shape() == x.shape() && target.dtype() == x.dtype(), "add: ", target.dtype(), target.shape(), " and ", x.dtype(),
+        x.shape());
+  if (x.size() == 0) return;
+  const View in = x.view();
+  const Out out = target.mutate();
+  visit(out.dtype, [&]<class T>() {
+    using A = Accum<T>;
+    Pair(out, in).each_row([&](auto at, auto source, auto n, auto step_to, auto step_from) {
+      T* p = out.as<T>() + at;
+      const T* q = in.as<T>() + source;
+      if (step_to == 1 && step_from == 1)
+        for (std::int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(static_cast<A>(p[i]) + static_cast<A>(q[i]));
+      else
+        for (std::int64_t i = 0; i < n; ++i)
+          p[i * step_to] = static_cast<T>(static_cast<A>(p[i * step_to]) + static_cast<A>(q[i * step_from]));
+    });
+  });
+}
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  Tensor sum = empty_like(a);
+  copy(a, sum);
+  add_into(sum, b);
+  return record("add", sum, {a, b}, [](const Tensor& g, const Step&) { return Tensors{g, g}; });
+}
+
+}  // namespace cuboid

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/dispatch.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string_view>
+
+namespace cuboid::dispatch {
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+std::string& forced() {
+  static std::string text = environment("CUBOID_IMPL");
+  return text;
+}
+
+std::mutex guard;
+
+struct Comparisons {
+  std::map<std::pair<std::string, std::string>, Comparison> all;
+  ~Comparisons() {
+    for (const auto& [key, c] : all)
+      std::cerr << "compare: " << c.op << " " << c.impl << ": worst relative error " << c.worst << " in " << c.calls
+                << " calls\n";
+  }
+};
+Comparisons& results() {
+  static Comparisons c;
+  return c;
+}
+
+}  // namespace
+
+bool allowed(const char* op, const char* name) {
+  const std::string& text = forced();
+  if (text.empty()) return true;
+  for (std::string_view rest = text; !rest.empty();) {
+    const auto comma = rest.find(',');
+    const std::string_view entry = rest.substr(0, comma);
+    rest = comma == rest.npos ? std::string_view() : rest.substr(comma + 1);
+    const auto equals = entry.find('=');
+    if (equals != entry.npos && entry.substr(0, equals) == op) return entry.substr(equals + 1) == name;
+  }
+  return true;
+}
+
+Forced::Forced(const std::string& choice) : before_(forced()) { forced() = choice; }
+Forced::~Forced() { forced() = before_; }
+
+bool comparing() {
+  static const bool on = environment("CUBOID_COMPARE") == "1";
+  return on;
+}
+bool logging() {
+  static const bool on = environment("CUBOID_LOG").find("impl") != std::string::npos;
+  return on;
+}
+
+void log_choice(const char* op, const char* impl, const std::vector<View>& views) {
+  std::ostringstream line;
+  line << "impl: " << op << " -> " << impl;
+  for (const View& v : views) line << ' ' << v.dtype << v.shape;
+  static std::set<std::string> seen;
+  const std::scoped_lock lock(guard);
+  if (seen.insert(line.str()).second) std::cerr << line.str() << '\n';
+}
+
+Twin twin_of(const View& v) {
+  std::int64_t span = 1;
+  for (int i = 0; i < v.rank(); ++i) span += (v.shape[i] - 1) * v.strides[i];
+  auto storage = std::make_shared<Storage>(span * size_of(v.dtype), v.device);
+  std::copy_n(v.as<char>(), span * size_of(v.dtype), static_cast<char*>(storage->data));
+  return {Tensor(std::move(storage), 0, v.shape, v.strides, v.dtype), v};
+}
+
+void report_error(const char* op, const char* impl, const View& got, const Tensor& expected) {
+  const auto a = Tensor(twin_of(got).memory).to_vector(), b = expected.to_vector();
+  double worst = 0, scale = 1e-30;
+  for (double v : b) scale = std::max(scale, std::abs(v));
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]) / scale);
+  const std::scoped_lock lock(guard);
+  Comparison& c = results().all[{op, impl}];
+  c.op = op;
+  c.impl = impl;
+  c.worst = std::max(c.worst, worst);
+  ++c.calls;
+}
+
+std::vector<Comparison> comparisons() {
+  const std::scoped_lock lock(guard);
+  std::vector<Comparison> list;
+  for (const auto& [key, c] : results().all) list.push_back(c);
+  return list;
+}
+
+}  // namespace cuboid::dispatch
