@@ -1,0 +1,33 @@
+# How everything here is compiled: the target cuboid_options, linked privately by each room, test and program.
+option(CUBOID_NATIVE "compile for the processor of this machine; the programs may not start on an older one" ON)
+set(CUBOID_ARCH "x86-64-v3" CACHE STRING "with CUBOID_NATIVE=OFF on x86-64: the value of -march (empty: the compiler's default)")
+option(CUBOID_WERROR "treat warnings as errors" OFF)
+set(CUBOID_SANITIZE "" CACHE STRING "build with sanitizers: address,undefined or thread")
+
+set(CUBOID_ARCH_FLAG "")
+if(CUBOID_NATIVE)
+  set(CUBOID_ARCH_FLAG -march=native)
+elseif(CUBOID_ARCH AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(CUBOID_ARCH_FLAG -march=${CUBOID_ARCH})
+endif()
+
+add_library(cuboid_options INTERFACE)
+target_compile_options(cuboid_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -fno-math-errno ${CUBOID_ARCH_FLAG}
+  $<$<BOOL:${CUBOID_WERROR}>:-Werror>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(cuboid_options INTERFACE -Wno-missing-field-initializers)
+endif()
+if(CUBOID_SANITIZE)
+  add_compile_options(-fsanitize=${CUBOID_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${CUBOID_SANITIZE})
+endif()
+
+# Repeated builds are short when ccache is there; nothing depends on it.
+if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(CUBOID_CCACHE ccache)
+  mark_as_advanced(CUBOID_CCACHE)
+  if(CUBOID_CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CUBOID_CCACHE})
+  endif()
+endif()

@@ -1,0 +1,16 @@
+# cuboid_read_version(OneDNN header.h DNNL_VERSION_MAJOR DNNL_VERSION_MINOR) sets OneDNN_VERSION from #define lines:
+# the first number found in each, joined by dots.
+function(cuboid_read_version package header)
+  set(parts)
+  foreach(macro ${ARGN})
+    set(line)
+    if(EXISTS ${header})
+      file(STRINGS ${header} line REGEX "^#define[ \t]+${macro}[ \t]" LIMIT_COUNT 1)
+    endif()
+    if(line MATCHES "^#define[ \t]+${macro}[ \t]+[^0-9]*([0-9]+(\\.[0-9]+)*)")
+      list(APPEND parts ${CMAKE_MATCH_1})
+    endif()
+  endforeach()
+  list(JOIN parts "." version)
+  set(${package}_VERSION "${version}" PARENT_SCOPE)
+endfunction()

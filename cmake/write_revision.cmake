@@ -1,0 +1,18 @@
+# cmake -DSOURCE=... -DVERSION=... -DOUTPUT=build_revision.h -P write_revision.cmake: rewritten only when it changed.
+set(revision "")
+find_program(GIT git)
+if(GIT AND EXISTS ${SOURCE}/.git)
+  execute_process(COMMAND ${GIT} -C ${SOURCE} describe --tags --always --dirty --abbrev=10
+    OUTPUT_VARIABLE revision OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+if(NOT revision)
+  set(revision "v${VERSION}")
+endif()
+set(text "// SPDX-License-Identifier: Apache-2.0\n#pragma once\n\nnamespace cuboid::build {\ninline constexpr char revision[] = \"${revision}\";\n}\n")
+set(old "")
+if(EXISTS ${OUTPUT})
+  file(READ ${OUTPUT} old)
+endif()
+if(NOT old STREQUAL text)
+  file(WRITE ${OUTPUT} "${text}")
+endif()
