@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Batches, made ahead of time by worker threads. What a batch contains depends on (seed, epoch, position) only.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "data/augment.h"
+#include "data/dataset.h"
+
+namespace cuboid {
+
+struct Batch {
+  Tensor x;                           // B,C,D,H,W f32
+  Tensor labels;                      // B i64
+  std::vector<std::int64_t> indices;  // of the samples in the dataset
+  std::int64_t epoch = 0, position = 0;
+};
+
+struct LoaderOptions {
+  std::int64_t batch = 8;
+  bool shuffle = false;
+  bool drop_last = false;  // a last batch that is not full is left out
+  std::uint64_t seed = 42;
+  int workers = 1;   // 0: batches are made in next()
+  int prefetch = 2;  // batches that may wait
+  AugmentOptions augment = AugmentOptions::none();
+};
+
+/// The next batch to come; all that is needed to continue.
+struct LoaderState {
+  std::int64_t epoch = 0, position = 0;
+};
+
+class Loader {
+ public:
+  /// `indices` are the samples of one part of a fold.
+  Loader(Dataset dataset, std::vector<std::int64_t> indices, LoaderOptions options = {});
+  ~Loader();  // never waits for more than the volume being read
+  Loader(Loader&&) noexcept;
+  Loader& operator=(Loader&&) noexcept;
+
+  /// Batches in an epoch.
+  std::int64_t batches() const;
+  /// Samples in an epoch.
+  std::int64_t samples() const;
+  /// The next batch, or nothing at the end of an epoch; the call after that begins the next epoch.
+  /// An error while reading is thrown here, as the type it had, at the batch it belongs to, and again on each later call.
+  std::optional<Batch> next();
+  /// Also between an epoch's last batch and the nothing that follows it: position == batches() then.
+  LoaderState state() const;
+  void seek(LoaderState state);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> p_;
+};
+
+}  // namespace cuboid
