@@ -11,6 +11,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 
 #include "core/dtype.h"
 
@@ -31,28 +32,33 @@ struct Unit {
   friend bool operator==(const Unit&, const Unit&) = default;
 };
 
-/// A compiled primitive with its memory objects. Belongs to the thread that asked for it and runs on that thread only.
+/// A compiled primitive. Belongs to the thread that asked for it and runs on that thread only.
 class Kernel {
  public:
-  virtual ~Kernel() = default;
+  Kernel(Pass pass, const Unit& unit);
+  ~Kernel();
 
-  /// Size of the weights (or of their gradient) in this kernel's own order. The order depends on the unit and the
-  /// pass, not on the thread. For backward_weights the gradient is f32 even when the unit is bf16.
-  virtual std::int64_t weight_bytes() const = 0;
-  /// True when `pack` of other's kernel gives the same bytes, so that one packed copy serves both.
-  virtual bool same_weights(const Kernel& other) const = 0;
+  /// Size of the weights (or of their gradient) in this kernel's own order, which depends on the pass and the unit.
+  std::int64_t weight_bytes() const;
+  /// True when packed weights of `other` serve this kernel too.
+  bool same_weights(const Kernel& other) const;
   /// Plain weights of the unit's dtype -> packed.
-  virtual void pack(const void* plain, void* packed) const = 0;
-  /// Packed gradient -> plain, f32.
-  virtual void unpack(const void* packed, void* plain) const = 0;
+  void pack(const void* plain, void* packed) const;
+  /// Packed gradient -> plain. Both are f32, also when the unit is bf16.
+  void unpack(const void* packed, void* plain) const;
 
-  virtual void forward(const void* x, const void* packed, const void* bias, void* y) const = 0;
-  virtual void backward_data(const void* dy, const void* packed, void* dx) const = 0;
+  /// `bias` is ignored unless the unit has one.
+  void forward(const void* x, const void* packed, const void* bias, void* y) const;
+  void backward_data(const void* dy, const void* packed, void* dx) const;
   /// Overwrites packed_dw; sums over the unit's samples in a fixed order.
-  virtual void backward_weights(const void* x, const void* dy, void* packed_dw) const = 0;
+  void backward_weights(const void* x, const void* dy, void* packed_dw) const;
 
   /// oneDNN's name of the implementation, for benches and logs.
-  virtual const char* implementation() const = 0;
+  const char* implementation() const;
+
+ private:
+  struct Compiled;
+  std::unique_ptr<Compiled> p_;
 };
 
 /// The kernel for this unit on the calling thread; compiled at the first call, then looked up. Never null.
