@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/app.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <iostream>
+#include <new>
+
+#include "apps/text.h"
+#include "core/build_info.h"
+#include "core/parallel.h"
+
+namespace cuboid::app {
+namespace {
+
+std::vector<std::string>& process_arguments() {
+  static std::vector<std::string> arguments;
+  return arguments;
+}
+
+std::string shell_quoted(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("_-./:=,+@%", c);
+  });
+  if (plain) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
+/// First line "error: ...", the rest as hints.
+int report(const std::string& message, int code, const std::string& fallback_hint = "") {
+  const std::vector<std::string> lines = split(message, '\n');
+  std::cerr << "error: " << lines.front() << '\n';
+  bool hinted = false;
+  for (std::size_t i = 1; i < lines.size(); ++i) {
+    std::string line = lines[i].substr(std::min(lines[i].find_first_not_of(' '), lines[i].size()));
+    if (line.empty()) continue;
+    if (!hinted && !line.starts_with("hint: ")) line = "hint: " + line;
+    std::cerr << (hinted && !line.starts_with("hint: ") ? "        " : "  ") << line << '\n';
+    hinted = true;
+  }
+  if (!hinted && !fallback_hint.empty()) std::cerr << "  hint: " << fallback_hint << '\n';
+  return code;
+}
+
+volatile std::sig_atomic_t caught = 0;
+
+void on_signal(int number) {
+  if (caught) _exit(interrupted);
+  caught = number;
+}
+
+std::string overview(const std::vector<Command>& commands) {
+  std::string text =
+      "cuboid " + version() + ": 3D convolutional networks, from training to report\n\nusage: cuboid <command> [options]\n\n";
+  std::size_t width = 0;
+  for (const auto& c : commands) width = std::max(width, std::strlen(c.path));
+  for (const auto& c : commands)
+    text += "  " + std::string(c.path) + std::string(width - std::strlen(c.path) + 2, ' ') + c.purpose + "\n";
+  return text +
+         "\nexamples:\n  cuboid demo                          # train, evaluate and explain on phantom cells, in a minute\n"
+         "  cuboid csf train -d cells/ --folds 5  # cross-validation on your own folder with a labels.csv\n"
+         "\n'cuboid <command> --help' shows the options of a command.\n"
+         "exit codes: 0 ok, 1 failed, 2 usage, 3 bad data, 4 out of memory, 5 device, 130 interrupted (checkpoint saved)\n";
+}
+
+/// Commands below `group` ("csf"), or the first words of all.
+std::vector<std::string> words_below(const std::string& group, const std::vector<Command>& commands) {
+  std::vector<std::string> words;
+  for (const auto& c : commands) {
+    const std::string path = c.path;
+    if (!group.empty() && !path.starts_with(group + " ")) continue;
+    const std::string rest = group.empty() ? path : path.substr(group.size() + 1);
+    const std::string word = rest.substr(0, rest.find(' '));
+    if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
+  }
+  return words;
+}
+
+int dispatch(std::vector<std::string> arguments, const std::vector<Command>& commands) {
+  std::string path;
+  while (!arguments.empty()) {
+    const std::string word = arguments.front();
+    if (word == "-h" || word == "--help" || word == "help") {
+      std::vector<Command> shown;
+      for (const auto& c : commands)
+        if (path.empty() || std::string(c.path).starts_with(path + " ")) shown.push_back(c);
+      std::cout << overview(shown);
+      return success;
+    }
+    if (path.empty() && (word == "--version" || word == "-V" || word == "version")) {
+      std::cout << "cuboid " << version() << '\n';
+      return success;
+    }
+    const std::string longer = path.empty() ? word : path + " " + word;
+    arguments.erase(arguments.begin());
+    for (const auto& c : commands)
+      if (longer == c.path) return c.run(arguments);
+    const auto words = words_below(path, commands);
+    if (std::find(words.begin(), words.end(), word) == words.end())
+      fail<UsageError>(with_hint(join_text(word.starts_with("-") ? "unknown option '" : "unknown command '", path,
+                                           path.empty() ? "" : " ", word, "'", did_you_mean(word, words)),
+                                 "'cuboid --help' lists the commands"));
+    path = longer;
+  }
+  if (!path.empty())
+    fail<UsageError>(with_hint("'" + path + "' needs a command: " + join(words_below(path, commands), ", "),
+                               "for example: cuboid " + path + " " + words_below(path, commands).front() + " --help"));
+  std::cout << overview(commands);
+  return success;
+}
+
+template <class F>
+int with_exit_code(F&& body) {
+  try {
+    const int code = body();
+    errno = 0;
+    std::cout.flush();
+    check(std::cout.good(), "standard output: cannot write", errno ? ": " : "", errno ? std::strerror(errno) : "");
+    return code;
+  } catch (const UsageError& e) {
+    return report(e.what(), usage_error);
+  } catch (const Interrupted& e) {
+    std::cerr << e.what() << '\n';
+    return interrupted;
+  } catch (const DataError& e) {
+    return report(e.what(), bad_data, "'cuboid info FILE' shows what can be read of a file");
+  } catch (const OutOfMemory& e) {
+    return report(e.what(), out_of_memory, "a smaller --batch-size needs less memory");
+  } catch (const std::bad_alloc&) {
+    return report("out of memory", out_of_memory, "a smaller --batch-size needs less memory");
+  } catch (const DeviceError& e) {
+    return report(e.what(), device_error, "'cuboid doctor' shows what this build can use");
+  } catch (const std::exception& e) {
+    return report(e.what(), runtime_error);
+  }
+}
+
+}  // namespace
+
+std::string with_hint(const std::string& message, const std::string& hint) { return message + "\nhint: " + hint; }
+
+void Common::add(Options& options) {
+  options.section("common options");
+  options.add("--threads,-j", &threads, "processor threads to use, 0 = all").at_least(0).at_most(4096);
+  options.add("--seed", &seed, "seed of everything random").at_least(0);
+  options.add("--device", &device, "where to compute").choices({"auto", "cpu", "cuda"});
+  options.add("--config,-c", &config, "read options from this TOML file").not_saved();
+  options.add("--json", &json, "machine-readable results on standard output").not_saved();
+  options.add("--dry-run", &dry_run, "show every value with its origin, check the input, do nothing").not_saved();
+  options.add("--quiet,-q", &quiet, "no progress on standard error").not_saved();
+}
+
+void Common::apply() const {
+  if (threads > 0) set_thread_count(static_cast<int>(threads));
+  if (device == "cuda")
+    fail<DeviceError>(with_hint("--device cuda: this build has no CUDA support", "use --device cpu (or auto)"));
+}
+
+bool parse_or_help(Options& options, const std::vector<std::string>& arguments) {
+  try {
+    if (options.parse(arguments)) return true;
+  } catch (const UsageError& e) {
+    const std::string message = e.what();
+    throw UsageError(message.find('\n') == message.npos
+                         ? with_hint(message, "'cuboid " + options.command() + " --help' lists the options")
+                         : message);
+  }
+  std::cout << options.help();
+  return false;
+}
+
+int run_main(int argc, char** argv, const std::vector<Command>& commands) {
+  std::signal(SIGPIPE, SIG_IGN);
+  process_arguments().assign(argv, argv + argc);
+  std::ios::sync_with_stdio(false);
+  return with_exit_code([&] { return dispatch({argv + std::min(argc, 1), argv + argc}, commands); });
+}
+
+std::string command_line() {
+  std::vector<std::string> words;
+  for (const auto& a : process_arguments()) words.push_back(shell_quoted(a));
+  return join(words, " ");
+}
+
+void catch_signals() {
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+int stop_signal() { return caught; }
+void request_stop(int signal) { caught = signal; }
+
+std::string version() {
+  const std::string number(build::version), revision = build::revision;
+  return revision == "v" + number ? number : number + " (" + revision + ")";
+}
+
+}  // namespace cuboid::app

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every command shares: common options, exit codes, error lines, signals.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/options.h"
+#include "core/device.h"
+#include "core/error.h"
+
+namespace cuboid::app {
+
+enum ExitCode : int {
+  success = 0,
+  runtime_error = 1,
+  usage_error = 2,
+  bad_data = 3,
+  out_of_memory = 4,
+  device_error = 5,
+  interrupted = 130
+};
+
+/// Ctrl-C or SIGTERM arrived and what had to be saved is saved.
+struct Interrupted : Error {
+  using Error::Error;
+};
+
+/// "what, where, why" plus a line that says what to do: shown as "  hint: ...".
+std::string with_hint(const std::string& message, const std::string& hint);
+
+/// Options of every command. Call add() last, so that they stand at the end of --help.
+struct Common {
+  bool json = false, dry_run = false, quiet = false;
+  std::int64_t threads = 0, seed = 42;
+  std::string device = "auto", config;
+
+  void add(Options& options);
+  /// Applies --threads, checks --device. Throws DeviceError for a device this build does not have.
+  void apply() const;
+};
+
+/// One command of the binary: `path` as typed, `run` returns an exit code.
+struct Command {
+  const char* path;
+  const char* purpose;
+  int (*run)(const std::vector<std::string>& arguments);
+};
+
+/// Chooses the command, runs it, turns exceptions into one line on stderr and an exit code.
+int run_main(int argc, char** argv, const std::vector<Command>& commands);
+
+/// Parses; prints --help to stdout. False when the command has nothing more to do.
+bool parse_or_help(Options& options, const std::vector<std::string>& arguments);
+
+/// The command line of this process, quoted for a shell.
+std::string command_line();
+
+// ---- signals ------------------------------------------------------------------------------------
+/// From now on SIGINT and SIGTERM only set a flag; a second one ends the process at once.
+void catch_signals();
+/// 0, or the signal that asked this process to stop.
+int stop_signal();
+/// For tests: what a signal handler would do; 0 clears.
+void request_stop(int signal);
+
+// ---- version --------------------------------------------------------------------------------------
+std::string version();
+
+}  // namespace cuboid::app

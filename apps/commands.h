@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every command of the binary, one function each.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "apps/app.h"
+
+namespace cuboid::app {
+
+using Arguments = std::vector<std::string>;
+
+int demo(const Arguments& arguments);
+int doctor(const Arguments& arguments);
+int info(const Arguments& arguments);
+int convert(const Arguments& arguments);
+int phantom(const Arguments& arguments);
+
+/// The table behind `cuboid --help`.
+const std::vector<Command>& commands();
+/// Their paths: "csf train", ...
+std::vector<std::string> command_names();
+
+}  // namespace cuboid::app
+
+namespace cuboid::csf {
+
+using app::Arguments;
+
+int prepare_command(const Arguments& arguments);
+int split_command(const Arguments& arguments);
+int train_command(const Arguments& arguments);
+int evaluate_command(const Arguments& arguments);
+int predict_command(const Arguments& arguments);
+int explain_command(const Arguments& arguments);
+
+}  // namespace cuboid::csf
