@@ -33,6 +33,7 @@ class FileWriter {
 
  private:
   void flush();
+  void put(const char* data, std::size_t bytes);
   std::string name_;
   int fd_ = -1;
   bool special_ = false;
