@@ -28,6 +28,10 @@ struct Impl<void(A...)> {
   void (*run)(A...);
 };
 
+/// A row may take lists as well: const Views&, const Outs& (the optimisers' steps over all parameters).
+using Views = std::vector<View>;
+using Outs = std::vector<Out>;
+
 /// For `fits`: every case.
 template <class... A>
 bool always(A...) {
@@ -78,8 +82,12 @@ template <class... A>
 std::vector<View> views_of(const A&... args) {
   std::vector<View> views;
   const auto take = [&](const auto& a) {
-    if constexpr (is_view<decltype(a)>)
+    using T = std::remove_cvref_t<decltype(a)>;
+    if constexpr (is_view<T>) {
       if (a.data) views.push_back(a);
+    } else if constexpr (std::is_same_v<T, Views> || std::is_same_v<T, Outs>) {
+      views.insert(views.end(), a.begin(), a.end());
+    }
   };
   (take(args), ...);
   return views;
@@ -116,6 +124,13 @@ void run(Work work, std::span<const Impl<void(A...)>> rows, const Args&... args)
         if (!a.data) return a;
         twins.push_back(dispatch::twin_of(a));
         return Out(twins.back().memory.view());
+      } else if constexpr (std::is_same_v<T, Outs>) {
+        Outs copies;
+        for (const Out& o : a) {
+          twins.push_back(dispatch::twin_of(o));
+          copies.emplace_back(twins.back().memory.view());
+        }
+        return copies;
       } else {
         return a;
       }

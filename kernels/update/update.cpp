@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/update/update.h"
+
+#include <cmath>
+
+#include "kernels/update/cpu.h"
+
+namespace cuboid {
+
+namespace {
+
+template <class... A>
+using Rows = const Impl<void(A...)>[2];
+
+constexpr Rows<const Views&, const Outs&, const Outs&, SgdStep> sgd_rows = {
+    {"pieces", Device::cpu, always, cpu::sgd_pieces},
+    {"reference", Device::cpu, always, cpu::sgd_reference},
+};
+constexpr Rows<const Views&, const Outs&, const Outs&, const Outs&, AdamStep> adam_rows = {
+    {"pieces", Device::cpu, always, cpu::adam_pieces},
+    {"reference", Device::cpu, always, cpu::adam_reference},
+};
+constexpr Rows<const Views&, const Outs&, double> average_rows = {
+    {"pieces", Device::cpu, always, cpu::average_pieces},
+    {"reference", Device::cpu, always, cpu::average_reference},
+};
+constexpr Rows<const Views&, const Out&> norm_rows = {
+    {"pieces", Device::cpu, always, cpu::square_sum_pieces},
+    {"reference", Device::cpu, always, cpu::square_sum_reference},
+};
+constexpr Rows<const Views&, const Outs&, double> scale_rows = {
+    {"pieces", Device::cpu, always, cpu::scale_pieces},
+    {"reference", Device::cpu, always, cpu::scale_reference},
+};
+
+bool dense(const Tensor& t) { return t.strides() == empty_like(t).strides() || t.is(Layout::contiguous); }
+
+/// Tensors to be written, all shaped and ordered as `like`.
+Outs outs(const char* op, const Tensors& tensors, const Tensors& like) {
+  check(tensors.size() == like.size(), op, ": lists of ", like.size(), " and ", tensors.size(), " tensors");
+  Outs result;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor &t = tensors[i], &p = like[i];
+    check(t.dtype() == DType::f32 || t.dtype() == DType::f64, op, ": needs f32 or f64, got ", t.dtype());
+    check(t.shape() == p.shape() && t.strides() == p.strides() && t.dtype() == tensors[0].dtype(), op, ": ", t.dtype(), t.shape(),
+          " beside ", p.dtype(), p.shape(), ", or another memory order");
+    result.push_back(t.mutate());
+  }
+  return result;
+}
+
+/// What is read, brought into the memory order of `like`; the copies live in `hold`.
+Views views(const char* op, const Tensors& tensors, const Tensors& like, Tensors& hold) {
+  check(tensors.size() == like.size(), op, ": lists of ", like.size(), " and ", tensors.size(), " tensors");
+  Views result;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    Tensor t = tensors[i];
+    check(t.shape() == like[i].shape() && t.dtype() == like[i].dtype(), op, ": ", t.dtype(), t.shape(), " for ", like[i].dtype(),
+          like[i].shape());
+    if (t.strides() != like[i].strides()) {
+      t = Tensor(empty_like(like[i]));
+      copy(tensors[i], t);
+      hold.push_back(t);
+    }
+    result.push_back(t.view());
+  }
+  return result;
+}
+
+void check_dense(const char* op, const Tensors& tensors) {
+  for (const auto& t : tensors) check(dense(t), op, ": a tensor of shape ", t.shape(), " is not dense");
+}
+
+}  // namespace
+
+void sgd_update(const Tensors& parameters, const Tensors& gradients, const Tensors& momenta, const SgdStep& step) {
+  if (parameters.empty()) return;
+  check_dense("sgd", parameters);
+  Tensors hold;
+  const Views g = views("sgd", gradients, parameters, hold);
+  const Outs m = step.momentum == 0 ? Outs{} : outs("sgd", momenta, parameters);
+  run({"sgd"}, sgd_rows, g, outs("sgd", parameters, parameters), m, step);
+}
+
+void adam_update(const Tensors& parameters, const Tensors& gradients, const Tensors& first, const Tensors& second,
+                 const AdamStep& step) {
+  if (parameters.empty()) return;
+  check_dense("adam", parameters);
+  Tensors hold;
+  const Views g = views("adam", gradients, parameters, hold);
+  run({"adam"}, adam_rows, g, outs("adam", parameters, parameters), outs("adam", first, parameters),
+      outs("adam", second, parameters), step);
+}
+
+void average_update(const Tensors& averages, const Tensors& values, double decay) {
+  if (averages.empty()) return;
+  check_dense("average", averages);
+  Tensors hold;
+  const Views x = views("average", values, averages, hold);
+  run({"average"}, average_rows, x, outs("average", averages, averages), decay);
+}
+
+double global_norm(const Tensors& tensors) {
+  if (tensors.empty()) return 0;
+  Tensors dense_ones = tensors;
+  for (auto& t : dense_ones)
+    if (!dense(t)) {
+      const Tensor copied = empty(t.shape(), {t.dtype()});
+      copy(t, copied);
+      t = copied;
+    }
+  Tensors hold;
+  const Tensor total = zeros({1}, {.dtype = DType::f64});
+  run({"global_norm"}, norm_rows, views("global_norm", dense_ones, dense_ones, hold), total.mutate());
+  return std::sqrt(total.item());
+}
+
+Tensors scaled(const Tensors& tensors, double factor) {
+  if (tensors.empty()) return {};
+  Tensors results;
+  for (const auto& t : tensors) results.push_back(empty_like(t));
+  Tensors hold;
+  const Views x = views("scale", tensors, results, hold);
+  run({"scale"}, scale_rows, x, outs("scale", results, results), factor);
+  return results;
+}
+
+}  // namespace cuboid
