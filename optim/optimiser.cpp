@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "optim/optimiser.h"
+
+namespace cuboid {
+
+Optimiser::Optimiser(const char* kind, const NamedTensors& parameters, double lr, double weight_decay, bool decay_vectors,
+                     const std::vector<std::string>& slots)
+    : kind_(kind),
+      parameters_(parameters),
+      lr_(lr),
+      weight_decay_(weight_decay),
+      decay_vectors_(decay_vectors),
+      slot_names_(slots),
+      slots_(slots.size()) {
+  check(lr >= 0 && weight_decay >= 0, kind, ": lr ", lr, " and weight_decay ", weight_decay, " must not be negative");
+  for (const auto& [name, p] : parameters_)
+    for (auto& slot : slots_) slot.push_back(zeros_like(p.detach()));
+}
+
+void Optimiser::step() {
+  ++steps_;
+  struct Group {
+    Tensors parameters, gradients;
+    std::vector<Tensors> slots;
+  };
+  Group groups[2];  // without and with weight decay
+  for (auto& group : groups) group.slots.resize(slots_.size());
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const Tensor& p = parameters_[i].second;
+    if (!p.requires_grad() || !p.grad().defined()) continue;
+    Group& group = groups[weight_decay_ != 0 && (decay_vectors_ || p.rank() > 1)];
+    group.parameters.push_back(p);
+    group.gradients.push_back(p.grad().detach());
+    for (std::size_t s = 0; s < slots_.size(); ++s) group.slots[s].push_back(slots_[s][i]);
+  }
+  for (const bool decays : {false, true}) {
+    const Group& group = groups[decays];
+    if (!group.parameters.empty()) update(group.parameters, group.gradients, group.slots, decays ? weight_decay_ : 0);
+  }
+}
+
+void Optimiser::zero_grad() {
+  for (const auto& [name, p] : parameters_) p.grad() = Tensor();
+}
+
+State Optimiser::to_state() const {
+  State state;
+  state.values = Json::object({{"kind", kind_}, {"lr", lr_}, {"steps", steps_}});
+  for (std::size_t s = 0; s < slots_.size(); ++s)
+    for (std::size_t i = 0; i < parameters_.size(); ++i)
+      state.tensors.emplace_back(slot_names_[s] + "." + parameters_[i].first, clone(slots_[s][i]));
+  return state;
+}
+
+void Optimiser::from_state(const State& state) {
+  state.check_kind(kind_);
+  std::vector<Tensors> slots(slots_.size());
+  for (std::size_t s = 0; s < slots_.size(); ++s)
+    for (std::size_t i = 0; i < parameters_.size(); ++i)
+      slots[s].push_back(state.tensor(slot_names_[s] + "." + parameters_[i].first, slots_[s][i]));
+  lr_ = state.values.at("lr").as_double();
+  steps_ = state.values.at("steps").as_int();
+  for (std::size_t s = 0; s < slots_.size(); ++s)
+    for (std::size_t i = 0; i < parameters_.size(); ++i) copy(slots[s][i], slots_[s][i]);
+}
+
+// ---- SGD --------------------------------------------------------------------------------------
+
+Sgd::Sgd(const NamedTensors& parameters, SgdOptions o)
+    : Optimiser("sgd", parameters, o.lr, o.weight_decay, o.decay_vectors,
+                o.momentum != 0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{}),
+      options_(o) {
+  check(o.momentum >= 0, "sgd: momentum ", o.momentum, " must not be negative");
+  check(!o.nesterov || o.momentum > 0, "sgd: nesterov needs a momentum");
+}
+
+void Sgd::update(const Tensors& p, const Tensors& g, const std::vector<Tensors>& slots, double weight_decay) {
+  sgd_update(p, g, slots.empty() ? Tensors{} : slots[0],
+             {.lr = lr(), .momentum = options_.momentum, .weight_decay = weight_decay, .nesterov = options_.nesterov});
+}
+
+// ---- Adam -------------------------------------------------------------------------------------
+
+Adam::Adam(const char* kind, const NamedTensors& parameters, const AdamOptions& o, bool decoupled)
+    : Optimiser(kind, parameters, o.lr, o.weight_decay, o.decay_vectors, {"first", "second"}),
+      options_(o),
+      decoupled_(decoupled) {
+  check(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1, kind, ": betas ", o.beta1, " and ", o.beta2,
+        " must lie in [0, 1)");
+}
+
+void Adam::update(const Tensors& p, const Tensors& g, const std::vector<Tensors>& slots, double weight_decay) {
+  adam_update(p, g, slots[0], slots[1],
+              {.lr = lr(),
+               .beta1 = options_.beta1,
+               .beta2 = options_.beta2,
+               .eps = options_.eps,
+               .weight_decay = weight_decay,
+               .epsilon = options_.epsilon,
+               .decoupled = decoupled_,
+               .t = steps()});
+}
+
+double clip_grad_norm(const Tensors& parameters, double max_norm) {
+  check(max_norm > 0, "clip_grad_norm: max_norm is ", max_norm, ", must be positive");
+  Tensors gradients;
+  for (const auto& p : parameters)
+    if (p.grad().defined()) gradients.push_back(p.grad().detach());
+  const double norm = global_norm(gradients);
+  if (!(norm > max_norm)) return norm;
+  const Tensors clipped = scaled(gradients, max_norm / (norm + 1e-6));
+  auto next = clipped.begin();
+  for (const auto& p : parameters)
+    if (p.grad().defined()) p.grad() = *next++;
+  return norm;
+}
+
+}  // namespace cuboid
