@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv/onednn.h"
 
-#include <memory>
+#include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <unordered_map>
@@ -206,6 +206,38 @@ bool Kernel::same_weights(const Kernel& other) const { return p_->packed == othe
 const char* Kernel::implementation() const { return p_->implementation.c_str(); }
 void Kernel::pack(const void* plain, void* packed) const { p_->run_reorder(p_->plain, plain, p_->w, packed); }
 void Kernel::unpack(const void* packed, void* plain) const { p_->run_reorder(p_->w, packed, p_->plain, plain); }
+
+namespace {
+/// What Storage::attachment holds: copies of the weights in the orders that were asked for so far.
+struct PackedCopies {
+  struct Copy {
+    const void* plain;  // several weights may share a storage
+    memory::desc order;
+    std::shared_ptr<const void> data;
+  };
+  std::vector<Copy> all;
+};
+std::mutex packed_guard;
+}  // namespace
+
+std::shared_ptr<const void> Kernel::packed(const void* plain, Storage* home) const {
+  if (home) {
+    const std::scoped_lock lock(packed_guard);
+    if (const auto copies = std::static_pointer_cast<PackedCopies>(home->attachment))
+      for (const auto& c : copies->all)
+        if (c.plain == plain && c.order == p_->packed) return c.data;
+  }
+  const auto memory = std::make_shared<Scratch<char>>(weight_bytes());
+  pack(plain, memory->data());
+  const std::shared_ptr<const void> data(memory, memory->data());
+  if (home) {
+    const std::scoped_lock lock(packed_guard);
+    if (!home->attachment) home->attachment = std::make_shared<PackedCopies>();
+    std::static_pointer_cast<PackedCopies>(home->attachment)->all.push_back({plain, p_->packed, data});
+  }
+  return data;
+}
+
 void Kernel::forward(const void* x, const void* packed, const void* bias, void* y) const { p_->run(x, packed, y, bias); }
 void Kernel::backward_data(const void* dy, const void* packed, void* dx) const { p_->run(dx, packed, dy, nullptr); }
 void Kernel::backward_weights(const void* x, const void* dy, void* packed_dw) const { p_->run(x, packed_dw, dy, nullptr); }

@@ -5,32 +5,21 @@
 //   Unit u{.samples = 1, .in_channels = 128, .out_channels = 32, .in = {16, 16, 16}, .out = {16, 16, 16},
 //          .kernel = {3, 3, 3}, .pad_lo = {1, 1, 1}};
 //   const Kernel& f = kernel(Pass::forward, u);     // ~0.1 us once it is known to this thread
-//   Scratch<char> packed(f.weight_bytes());         // the weights in this kernel's own order: once for all units
-//   f.pack(w, packed.data());
-//   parallel_for(8, [&](std::int64_t i) { kernel(Pass::forward, u).forward(x + i * xs, packed.data(), nullptr, y + i * ys); });
+//   const auto packed = f.packed(w, nullptr);       // the weights in this kernel's own order: once for all units
+//   parallel_for(8, [&](std::int64_t i) { kernel(Pass::forward, u).forward(x + i * xs, packed.get(), nullptr, y + i * ys); });
+//
+// kernels/conv/units.h does the cutting for a whole convolution.
 #pragma once
-#include <array>
-#include <cstdint>
 #include <memory>
 
-#include "core/dtype.h"
+#include "core/tensor.h"
+#include "kernels/conv/geometry.h"
 
 namespace cuboid::onednn {
 
-using Triple = std::array<std::int64_t, 3>;  // depth, height, width
+using Unit = Geometry;  // activations dense in memory, as N,D,H,W,C; weights plain; dtype f32 or bf16
 
 enum class Pass : std::uint8_t { forward, backward_data, backward_weights };
-
-/// One piece of a convolution. Activations are dense N,D,H,W,C in memory; weights plain K,C/groups,D,H,W (with groups:
-/// the K of group 0 first, as in PyTorch). 2D problems have depth 1. The padding at the end follows from the rest.
-struct Unit {
-  DType dtype = DType::f32;  // f32 or bf16
-  std::int64_t samples = 1, in_channels = 1, out_channels = 1, groups = 1;
-  Triple in{1, 1, 1}, out{1, 1, 1}, kernel{1, 1, 1}, stride{1, 1, 1}, dilation{1, 1, 1}, pad_lo{0, 0, 0};
-  bool bias = false;  // forward: a bias (out_channels) of the unit's dtype is added
-
-  friend bool operator==(const Unit&, const Unit&) = default;
-};
 
 /// A compiled primitive. Belongs to the thread that asked for it and runs on that thread only.
 class Kernel {
@@ -44,6 +33,8 @@ class Kernel {
   bool same_weights(const Kernel& other) const;
   /// Plain weights of the unit's dtype -> packed.
   void pack(const void* plain, void* packed) const;
+  /// As pack, into memory that lives with `home`, the storage of the weights, until they change; home may be null.
+  std::shared_ptr<const void> packed(const void* plain, Storage* home) const;
   /// Packed gradient -> plain. Both are f32, also when the unit is bf16.
   void unpack(const void* packed, void* plain) const;
 

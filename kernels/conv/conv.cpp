@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/conv/conv.h"
+
+#include "kernels/conv/geometry.h"
+#include "kernels/conv/rows.h"
+#include "kernels/dispatch.h"
+#include "kernels/reduce/reduce.h"
+
+namespace cuboid {
+namespace {
+
+// First row that fits wins; the last one of a device is its reference.
+constexpr Impl<ConvForward> forward_rows[] = {
+#if CUBOID_ONEDNN
+    {"onednn", Device::cpu, onednn::forward_fits, onednn::conv_forward},
+#endif
+    {"reference", Device::cpu, always, cpu::conv_forward},
+};
+constexpr Impl<ConvInput> input_rows[] = {
+#if CUBOID_ONEDNN
+    {"onednn", Device::cpu, onednn::input_fits, onednn::conv_input},
+#endif
+    {"reference", Device::cpu, always, cpu::conv_input},
+};
+constexpr Impl<ConvWeight> weight_rows[] = {
+#if CUBOID_ONEDNN
+    {"onednn", Device::cpu, onednn::weight_fits, onednn::conv_weight},
+#endif
+    {"reference", Device::cpu, always, cpu::conv_weight},
+};
+
+/// The layout the caller works in. With one channel both look the same: channels-last, because the result has more.
+Layout layout_of(const Tensor& t) {
+  if (t.dim(1) == 1) return Layout::channels_last;
+  for (int d = 2; d < t.rank(); ++d)
+    if (t.dim(d) > 1) return t.strides()[1] > t.strides()[d] ? Layout::contiguous : Layout::channels_last;
+  return Layout::channels_last;
+}
+
+/// Dense in `layout`; t itself where it is already. For the kernels, so not recorded.
+Tensor dense(const Tensor& t, Layout layout) {
+  if (t.is(layout)) return t;
+  Tensor d = empty(t.shape(), {t.dtype(), t.device(), layout});
+  copy(t, d);
+  return d;
+}
+
+/// The fast rows read and write channels-last; a contiguous activation is converted once on the way in and out.
+Tensor activation(const Tensor& t) {
+  return is_floating(t.dtype()) && t.dtype() != DType::f64 ? dense(t, Layout::channels_last) : t;
+}
+Tensor result(const Shape& shape, const Tensor& like) {
+  return empty(shape, {like.dtype(), like.device(), Layout::channels_last});
+}
+
+void check_types(const char* op, const Tensor& a, const Tensor& b) {
+  check(a.dtype() == b.dtype() && is_floating(a.dtype()), op, ": needs equal floating types, got ", a.dtype(), " and ",
+        b.dtype());
+}
+
+double flops(const Shape& x, const Shape& w, const Shape& y, const ConvSpec& spec) {
+  return geometry(DType::f32, x, w, y, spec).flops();
+}
+
+/// Packed copies of weights pay when the weights stay as they are, so not while they are being trained.
+Storage* home_of(const Tensor& w) { return recording() && w.requires_grad() ? nullptr : w.storage().get(); }
+
+Tensor input_of(const Tensor& g, const Tensor& w, const ConvSpec& spec, const Shape& x_shape, Storage* home) {
+  check_types("conv_input", g, w);
+  const Shape expected = spec.output_shape(x_shape, w.shape());
+  check(g.shape() == expected, "conv_input: g is ", g.shape(), ", conv of x ", x_shape, " gives ", expected);
+  const Tensor gl = activation(g), wl = dense(w, Layout::contiguous), dx = result(x_shape, g);
+  if (dx.size() > 0)
+    run({"conv_input", flops(x_shape, w.shape(), expected, spec)}, input_rows, gl.view(), wl.view(), dx.mutate(), spec,
+        wl.storage() == w.storage() ? home : nullptr);
+  return record("conv_input", dense(dx, layout_of(g)), {g, w}, [=](const Tensor& gg, const Step& step) {
+    return Tensors{step.wants(0) ? conv(gg, w, spec) : Tensor(), step.wants(1) ? conv_weight(g, gg, spec, w.shape()) : Tensor()};
+  });
+}
+
+}  // namespace
+
+Tensor conv(const Tensor& x, const Tensor& w, const ConvSpec& spec) { return conv(x, w, Tensor(), spec); }
+
+Tensor conv(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvSpec& spec) {
+  check_types("conv", x, w);
+  const Shape shape = spec.output_shape(x.shape(), w.shape());
+  if (bias.defined()) {
+    check_types("conv", x, bias);
+    check(bias.shape() == Shape{w.dim(0)}, "conv: bias is ", bias.shape(), ", w ", w.shape(), " expects ", Shape{w.dim(0)});
+  }
+  const Tensor xl = activation(x), wl = dense(w, Layout::contiguous), y = result(shape, x);
+  if (y.size() > 0)
+    run({"conv", flops(x.shape(), w.shape(), shape, spec)}, forward_rows, xl.view(), wl.view(),
+        bias.defined() ? bias.view() : View(), y.mutate(), spec, wl.storage() == w.storage() ? home_of(w) : nullptr);
+  Tensors inputs{x, w};
+  if (bias.defined()) inputs.push_back(bias);
+  const Layout layout = layout_of(x);
+  const std::size_t count = inputs.size();
+  const Shape x_shape = x.shape();
+  return record("conv", dense(y, layout), inputs, [=](const Tensor& g, const Step& step) {
+    Tensors gs(count);
+    if (step.wants(0)) gs[0] = conv_input(g, w, spec, x_shape);
+    if (step.wants(1)) gs[1] = conv_weight(g, x, spec, w.shape());
+    if (count == 3 && step.wants(2)) {
+      Shape axes{0};
+      for (int d = 2; d < g.rank(); ++d) axes.push_back(d);
+      gs[2] = sum(g, axes);
+    }
+    return gs;
+  });
+}
+
+Tensor conv_input(const Tensor& g, const Tensor& w, const ConvSpec& spec, const Shape& x_shape) {
+  return input_of(g, w, spec, x_shape, nullptr);
+}
+
+Tensor conv_weight(const Tensor& g, const Tensor& x, const ConvSpec& spec, const Shape& w_shape) {
+  check_types("conv_weight", g, x);
+  const Shape expected = spec.output_shape(x.shape(), w_shape);
+  check(g.shape() == expected, "conv_weight: g is ", g.shape(), ", conv of x ", x.shape(), " gives ", expected);
+  const Tensor gl = activation(g), xl = activation(x), dw = empty(w_shape, {x.dtype(), x.device()});
+  if (x.size() > 0)
+    run({"conv_weight", flops(x.shape(), w_shape, expected, spec)}, weight_rows, gl.view(), xl.view(), dw.mutate(), spec);
+  else fill(dw, 0);
+  return record("conv_weight", dw, {g, x}, [=](const Tensor& gw, const Step& step) {
+    return Tensors{step.wants(0) ? conv(x, gw, spec) : Tensor(), step.wants(1) ? conv_input(g, gw, spec, x.shape()) : Tensor()};
+  });
+}
+
+Tensor conv_transpose(const Tensor& x, const Tensor& w, const ConvSpec& spec, const Shape& output_pad) {
+  return input_of(x, w, spec, spec.transposed_shape(x.shape(), w.shape(), output_pad), home_of(w));
+}
+
+}  // namespace cuboid
