@@ -3,7 +3,7 @@
 function(cuboid_use room key target)
   get_target_property(type cuboid_${room} TYPE)
   if(CUBOID_HAS_${key} AND NOT type STREQUAL "INTERFACE_LIBRARY")
-    target_compile_definitions(cuboid_${room} PUBLIC CUBOID_${key}=1)
+    target_compile_definitions(cuboid_${room} PUBLIC $<BUILD_INTERFACE:CUBOID_${key}=1>)
     target_link_libraries(cuboid_${room} PRIVATE ${target})
   endif()
 endfunction()

@@ -1,6 +1,8 @@
 # A room is a folder and a library: cuboid_room(kernels SUBFOLDERS DEPENDS core).
 # Backend files (onednn.cpp, cudnn.cpp, cuda.cu, ...) are left out here; CuboidBackends.cmake adds those that are wanted.
 # A room without sources (headers only) becomes an INTERFACE library.
+include(GNUInstallDirs)
+
 function(cuboid_room name)
   cmake_parse_arguments(arg "SUBFOLDERS" "" "DEPENDS" ${ARGN})
   set(folder ${PROJECT_SOURCE_DIR}/${name})
@@ -12,7 +14,7 @@ function(cuboid_room name)
   list(FILTER sources EXCLUDE REGEX "/(onednn|cudnn|cublas|nccl|cuboid)\\.cpp$")
   list(TRANSFORM arg_DEPENDS PREPEND cuboid_)
   set(includes $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>
-    $<INSTALL_INTERFACE:include/cuboid>)
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/cuboid>)
   if(sources)
     add_library(cuboid_${name} STATIC ${sources})
     target_include_directories(cuboid_${name} PUBLIC ${includes})

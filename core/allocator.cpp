@@ -9,10 +9,32 @@
 
 #include "core/error.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define CUBOID_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CUBOID_ASAN 1
+#endif
+#endif
+#if defined(CUBOID_ASAN)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace cuboid {
 namespace {
 
 constexpr std::int64_t alignment = 64;
+
+// Under the address sanitizer only the bytes asked for may be touched: each block ends in a red zone, free blocks are closed.
+#if defined(CUBOID_ASAN)
+constexpr std::int64_t red_zone = alignment;
+void open_bytes(const void* p, std::int64_t bytes) { __asan_unpoison_memory_region(p, static_cast<std::size_t>(bytes)); }
+void close_bytes(const void* p, std::int64_t bytes) { __asan_poison_memory_region(p, static_cast<std::size_t>(bytes)); }
+#else
+constexpr std::int64_t red_zone = 0;
+void open_bytes(const void*, std::int64_t) {}
+void close_bytes(const void*, std::int64_t) {}
+#endif
 
 std::string mib(std::int64_t bytes) {
   std::ostringstream os;
@@ -33,9 +55,10 @@ void give_back_pages(void* p, std::int64_t bytes) { munmap(p, static_cast<std::s
 
 void* CachingAllocator::allocate(std::int64_t bytes) {
   check(bytes >= 0, "allocate: ", bytes, " bytes");
-  const std::int64_t wanted = std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
+  check<OutOfMemory>(bytes < std::int64_t{1} << 60, "out of memory on ", device_, ": ", mib(bytes), " asked for");
+  const std::int64_t wanted = std::max(alignment, (bytes + alignment - 1) / alignment * alignment) + red_zone;
   const std::scoped_lock lock(guard_);
-  check<OutOfMemory>(limit_ == 0 || stats_.live + wanted <= limit_, "out of memory on ", device_, ": ", mib(wanted),
+  check<OutOfMemory>(limit_ == 0 || stats_.live + wanted - red_zone <= limit_, "out of memory on ", device_, ": ", mib(wanted),
                      " asked for, ", mib(stats_.live), " in use, limit ", mib(limit_));
   auto fit = free_.lower_bound({wanted, nullptr});
   auto it = fit != free_.end() ? blocks_.find(fit->second) : grow(wanted);
@@ -48,9 +71,10 @@ void* CachingAllocator::allocate(std::int64_t bytes) {
     block.bytes = wanted;
   }
   block.free = false;
-  stats_.live += block.bytes;
+  stats_.live += block.bytes - red_zone;
   stats_.peak = std::max(stats_.peak, stats_.live);
   ++stats_.allocations;
+  open_bytes(address, bytes);
   return address;
 }
 
@@ -65,6 +89,7 @@ CachingAllocator::Blocks::iterator CachingAllocator::grow(std::int64_t bytes) {
   }
   check<OutOfMemory>(p != nullptr, "out of memory on ", device_, ": ", mib(bytes), " asked for, ", mib(stats_.live), " in use, ",
                      mib(stats_.reserved), " held; the system gives no more");
+  close_bytes(p, size);
   stats_.reserved += size;
   auto it = blocks_.emplace(static_cast<char*>(p), Block{size, true, true}).first;
   free_.emplace(size, it->first);
@@ -76,7 +101,8 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
   const std::scoped_lock lock(guard_);
   auto it = blocks_.find(static_cast<char*>(pointer));
   if (it == blocks_.end() || it->second.free) std::abort();  // not ours, or freed twice: memory is corrupt
-  stats_.live -= it->second.bytes;
+  stats_.live -= it->second.bytes - red_zone;
+  close_bytes(it->first, it->second.bytes);
   it->second.free = true;
   if (auto next = std::next(it); next != blocks_.end() && next->second.free && !next->second.starts_segment) {
     free_.erase({next->second.bytes, next->first});
@@ -102,6 +128,7 @@ void CachingAllocator::give_back_free_segments() {
     if (whole && it->second.free) {
       free_.erase({it->second.bytes, it->first});
       stats_.reserved -= it->second.bytes;
+      open_bytes(it->first, it->second.bytes);
       source_.give_back(it->first, it->second.bytes);
       it = blocks_.erase(it);
     } else {
