@@ -33,6 +33,7 @@ class FileSource : public ByteSource {
   std::size_t read(void* to, std::size_t bytes) override;
   std::int64_t at_most() const override { return file_.size() - at_; }
   const std::string& name() const override { return file_.name(); }
+  void skip(std::int64_t bytes) { at_ += bytes; }
 
  private:
   FileReader file_;
