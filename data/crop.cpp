@@ -52,7 +52,8 @@ VoxelStats voxel_stats(const Tensor& volume) {
 }
 
 void rescale_minmax(const Tensor& volume) {
-  check(volume.dtype() == DType::f32 && volume.is(Layout::contiguous), "rescale_minmax: needs contiguous f32, got ", volume.dtype());
+  check(volume.dtype() == DType::f32 && volume.is(Layout::contiguous), "rescale_minmax: needs contiguous f32, got ",
+        volume.dtype());
   float* p = volume.mutable_data<float>();
   const std::int64_t n = volume.size();
   if (n == 0) return;
@@ -70,8 +71,8 @@ Crop crop_cube(const Tensor& volume, std::array<std::int64_t, 3> centre, std::in
   Crop crop;
   for (std::size_t a = 0; a < 3; ++a) {
     const std::int64_t extent = volume.dim(static_cast<int>(a));
-    check<DataError>(centre[a] >= 0 && centre[a] < extent, "crop: centre ", "zyx"[a], "=", centre[a], " lies outside the volume (",
-                     extent, " voxels along ", "zyx"[a], ")");
+    check<DataError>(centre[a] >= 0 && centre[a] < extent, "crop: centre ", "zyx"[a], "=", centre[a],
+                     " lies outside the volume (", extent, " voxels along ", "zyx"[a], ")");
     start[a] = std::max<std::int64_t>(0, centre[a] - size / 2);
     length[a] = std::min(extent, centre[a] + size / 2) - start[a];
     crop.missing[a] = size - length[a];

@@ -109,23 +109,24 @@ struct Dataset::State {
       rows = stack(s.file);
       row = s.index;
     }
-    check<DataError>(rows.rank() >= 3 && row < rows.dim(0), s.file.string(), ": no row ", s.index, " in an array of shape ", rows.shape());
-    Shape shape;
+    check<DataError>(rows.rank() >= 3 && row < rows.dim(0), s.file.string(), ": no row ", s.index, " in an array of shape ",
+                     rows.shape());
+    Shape item;
     Strides strides;
     for (int a = 1; a < rows.rank(); ++a) {
-      shape.push_back(rows.dim(a));
+      item.push_back(rows.dim(a));
       strides.push_back(rows.strides()[a]);
     }
-    return Tensor(rows.storage(), rows.offset() + row * rows.strides()[0], shape, strides, rows.dtype());
+    return Tensor(rows.storage(), rows.offset() + row * rows.strides()[0], item, strides, rows.dtype());
   }
 
   Tensor read(const Sample& s) {
     const Tensor values = raw(s);
-    check<DataError>((values.rank() == 3 || values.rank() == 4) && values.size() > 0, s.name, ": a volume needs shape [D,H,W] or [C,D,H,W], got ",
-                     values.shape());
-    Shape shape = values.shape();
-    if (shape.rank() == 3) shape = {1, shape[0], shape[1], shape[2]};
-    Tensor x = empty(shape);
+    check<DataError>((values.rank() == 3 || values.rank() == 4) && values.size() > 0, s.name,
+                     ": a volume needs shape [D,H,W] or [C,D,H,W], got ", values.shape());
+    Shape item = values.shape();
+    if (item.rank() == 3) item = {1, item[0], item[1], item[2]};
+    Tensor x = empty(item);
     copy(values, Tensor(x.storage(), 0, values.shape(), dense_strides(values.shape()), DType::f32));
     const float* p = x.data<float>();
     const std::int64_t bad = std::count_if(p, p + x.size(), [](float v) { return !std::isfinite(v); });
@@ -146,8 +147,8 @@ Dataset::Dataset(std::vector<Sample> samples, std::vector<std::string> class_nam
   for (const auto& s : samples) {
     check<DataError>(++names[s.name] == 1, "dataset: ", s.name, " is there twice");
     if (s.label == -1 && !options.need_labels) continue;
-    check<DataError>(s.label >= 0 && s.label < static_cast<std::int64_t>(class_names.size()), "dataset: ", s.name, " has label ", s.label,
-                     ", there are ", class_names.size(), " classes (0 is the first)");
+    check<DataError>(s.label >= 0 && s.label < static_cast<std::int64_t>(class_names.size()), "dataset: ", s.name, " has label ",
+                     s.label, ", there are ", class_names.size(), " classes (0 is the first)");
     ++per_class[static_cast<std::size_t>(s.label)];
   }
   if (options.need_labels) {

@@ -56,8 +56,9 @@ fs::path find_stack(const fs::path& folder, const std::string& table) {
     if (entry.is_regular_file() && is_numpy(entry.path()) && stack_length(entry.path()) > 0) stacks.push_back(entry.path());
   std::sort(stacks.begin(), stacks.end());
   check<DataError>(!stacks.empty(), table, ": has a column 'index', but there is no array of shape (N,D,H,W) beside it");
-  check<DataError>(stacks.size() == 1, table, ": several arrays of shape (N,D,H,W) lie beside it (", stacks[0].filename().string(), ", ",
-                   stacks.size() > 1 ? stacks[1].filename().string() : "", "); give the one to use instead of the folder");
+  check<DataError>(stacks.size() == 1, table, ": several arrays of shape (N,D,H,W) lie beside it (",
+                   stacks[0].filename().string(), ", ", stacks.size() > 1 ? stacks[1].filename().string() : "",
+                   "); give the one to use instead of the folder");
   return stacks[0];
 }
 
@@ -85,7 +86,8 @@ Dataset from_table(const fs::path& table_file, fs::path array, const DatasetOpti
   const std::string table_name = table_file.string();
   const fs::path folder = table_file.parent_path();
   const auto file = find_column(table, {"file", "filename", "path"}), index = find_column(table, {"index"});
-  const auto label = find_column(table, {"label"}), group = find_column(table, {"group", "patient"}), title = find_column(table, {"class", "class_name"});
+  const auto label = find_column(table, {"label"}), group = find_column(table, {"group", "patient"}),
+             title = find_column(table, {"class", "class_name"});
   check<DataError>(file || index, table_name, ": needs a column 'file' or 'index'");
   check<DataError>(label || !options.need_labels, table_name, ": needs a column 'label'");
   check<DataError>(!table.rows.empty(), table_name, ": no rows");
@@ -105,7 +107,8 @@ Dataset from_table(const fs::path& table_file, fs::path array, const DatasetOpti
       s.file = array;
       s.index = table.integer(row, *index);
       s.name = row_name(array, s.index);
-      check<DataError>(s.index >= 0 && s.index < length, where, ": index ", s.index, ", but ", array.string(), " has ", length, " volumes");
+      check<DataError>(s.index >= 0 && s.index < length, where, ": index ", s.index, ", but ", array.string(), " has ", length,
+                       " volumes");
     } else {
       check<DataError>(!cell(*file).empty(), where, ": no file name");
       s.name = fs::path(cell(*file)).lexically_normal().generic_string();
@@ -126,8 +129,8 @@ Dataset from_table(const fs::path& table_file, fs::path array, const DatasetOpti
     if (group) s.group = cell(*group);
     if (title && label) {
       const auto [name, fresh] = class_names.emplace(s.label, cell(*title));
-      check<DataError>(fresh || name->second == cell(*title), where, ": label ", s.label, " is called '", cell(*title), "' here and '",
-                       name->second, "' above");
+      check<DataError>(fresh || name->second == cell(*title), where, ": label ", s.label, " is called '", cell(*title),
+                       "' here and '", name->second, "' above");
     }
     samples.push_back(std::move(s));
   }
@@ -141,7 +144,8 @@ Dataset from_table(const fs::path& table_file, fs::path array, const DatasetOpti
 std::vector<std::string> list_volumes(const fs::path& folder) {
   std::vector<std::string> names;
   for (const auto& entry : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
-    if (entry.is_regular_file() && looks_like_volume(entry.path())) names.push_back(fs::relative(entry.path(), folder).generic_string());
+    if (entry.is_regular_file() && looks_like_volume(entry.path()))
+      names.push_back(fs::relative(entry.path(), folder).generic_string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -151,7 +155,8 @@ Dataset open_dataset(const fs::path& path, const DatasetOptions& options) {
   if (fs::is_directory(path)) {
     if (fs::exists(path / "labels.csv")) return from_table(path / "labels.csv", {}, options);
     const auto names = list_volumes(path);
-    check<DataError>(!names.empty(), path.string(), ": an empty folder: neither labels.csv nor a volume (", volume_formats(), ")");
+    check<DataError>(!names.empty(), path.string(), ": an empty folder: neither labels.csv nor a volume (", volume_formats(),
+                     ")");
     check<DataError>(!options.need_labels, path.string(), ": no labels.csv beside the ", names.size(),
                      " volumes; it needs a header line 'file,label' (and may have 'group', 'class')");
     std::vector<Sample> samples;

@@ -2,6 +2,7 @@
 #include "data/loader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -33,7 +34,7 @@ struct Loader::Impl {
   std::condition_variable work, ready;
   std::map<std::int64_t, Made> made;
   std::int64_t wanted = 0, claimed = 0;
-  bool stop = false;
+  std::atomic<bool> stop = false;  // also looked at between two volumes of a batch
   std::vector<std::thread> threads;
 
   Batch make(std::int64_t number) const {
@@ -51,7 +52,7 @@ struct Loader::Impl {
     b.x = empty({count, item[0], item[1], item[2], item[3]});
     b.labels = empty({count}, {.dtype = DType::i64});
     std::int64_t* labels = b.labels.mutable_data<std::int64_t>();
-    for (std::int64_t k = 0; k < count; ++k) {
+    for (std::int64_t k = 0; k < count && !stop; ++k) {
       const std::int64_t i = b.indices[static_cast<std::size_t>(k)];
       labels[k] = data[i].label;
       const Tensor volume = data.load(i);
@@ -101,8 +102,8 @@ struct Loader::Impl {
 };
 
 Loader::Loader(Dataset dataset, std::vector<std::int64_t> indices, LoaderOptions options) : p_(std::make_unique<Impl>()) {
-  check(options.batch >= 1 && options.workers >= 0 && options.workers <= 256 && options.prefetch >= 0, "loader: batch ", options.batch,
-        ", workers ", options.workers, ", prefetch ", options.prefetch, " make no sense");
+  check(options.batch >= 1 && options.workers >= 0 && options.workers <= 256 && options.prefetch >= 0, "loader: batch ",
+        options.batch, ", workers ", options.workers, ", prefetch ", options.prefetch, " make no sense");
   for (const auto i : indices) check(i >= 0 && i < dataset.size(), "loader: sample ", i, " of ", dataset.size());
   const auto n = static_cast<std::int64_t>(indices.size());
   p_->per_epoch = options.drop_last ? n / options.batch : (n + options.batch - 1) / options.batch;
@@ -154,8 +155,8 @@ LoaderState Loader::state() const {
 
 void Loader::seek(LoaderState state) {
   Impl& p = *p_;
-  check(state.epoch >= 0 && state.position >= 0 && state.position <= p.per_epoch, "loader: no batch at epoch ", state.epoch, ", position ",
-        state.position, " (", p.per_epoch, " batches an epoch)");
+  check(state.epoch >= 0 && state.position >= 0 && state.position <= p.per_epoch, "loader: no batch at epoch ", state.epoch,
+        ", position ", state.position, " (", p.per_epoch, " batches an epoch)");
   p.halt();
   p.wanted = p.claimed = state.epoch * p.per_epoch + state.position;
   p.announced_end = state.position < p.per_epoch;

@@ -21,7 +21,7 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 struct Pool {
   const Dataset& data;
   Indices cells;
-  std::vector<std::string> groups;    // sorted names; each cell without one is a group of its own
+  std::vector<std::string> groups;     // sorted names; each cell without one is a group of its own
   std::vector<std::int64_t> group_of;  // parallel to cells
 
   explicit Pool(const Dataset& d) : data(d) {
@@ -77,8 +77,8 @@ std::int64_t choose_folds(const Pool& pool, const SplitOptions& o, bool grouped,
   const std::int64_t wanted = o.folds ? o.folds : std::min<std::int64_t>(5, std::max<std::int64_t>(2, rare.count));
   if (o.folds == 0 && wanted < 5) notes.push_back(join_text(wanted, " folds instead of 5: ", who));
   if (wanted > rare.count) {
-    check<DataError>(o.allow_missing, "split: ", who, " for ", wanted, " folds, so some fold would have none to test; use at most ",
-                     rare.count, " folds");
+    check<DataError>(o.allow_missing, "split: ", who, " for ", wanted,
+                     " folds, so some fold would have none to test; use at most ", rare.count, " folds");
     notes.push_back(join_text(who, " for ", wanted, " folds: some test parts lack it"));
   }
   return wanted;
@@ -175,7 +175,9 @@ Split make_split(const Dataset& data, const SplitOptions& o) {
   check(o.valid >= 0 && o.valid < 1, "split: valid share ", o.valid, " is not within [0, 1)");
   check(o.folds >= 0 && o.folds <= 1000 && o.folds != 1, "split: ", o.folds, " folds; 2 to 1000 make sense");
   Split split;
-  split.method = o.method != SplitMethod::automatic ? o.method : data.has_groups() ? SplitMethod::grouped : SplitMethod::stratified;
+  split.method = o.method != SplitMethod::automatic ? o.method
+                 : data.has_groups()                ? SplitMethod::grouped
+                                                    : SplitMethod::stratified;
   split.seed = o.seed;
   split.fingerprint = data.fingerprint();
   for (std::int64_t i = 0; i < data.size(); ++i)
@@ -201,8 +203,8 @@ Split make_split(const Dataset& data, const SplitOptions& o) {
     const std::int64_t folds = choose_folds(pool, o, grouped, split.notes);
     std::vector<int> fold_of;
     if (grouped) {
-      const auto part = partition_groups(pool.counts(everything), std::vector<double>(at(folds), 1.0 / static_cast<double>(folds)),
-                                         {o.seed, folds_stream, 0});
+      const auto part = partition_groups(
+          pool.counts(everything), std::vector<double>(at(folds), 1.0 / static_cast<double>(folds)), {o.seed, folds_stream, 0});
       for (const auto g : pool.group_of) fold_of.push_back(part[at(g)]);
     } else {
       fold_of = deal(pool, everything, folds, {o.seed, strata_stream, 0});

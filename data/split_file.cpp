@@ -43,7 +43,8 @@ void write_split(const std::filesystem::path& file, const Split& split, const Da
 Split read_split(const std::filesystem::path& file, const Dataset& data) {
   const std::string name = file.string();
   const Json json = Json::parse(read_file(file), name);
-  check<DataError>(json.is_object() && json.get("format", "") == "cuboid split 1", name, ": not a split file (csf split writes them)");
+  check<DataError>(json.is_object() && json.get("format", "") == "cuboid split 1", name,
+                   ": not a split file (csf split writes them)");
   try {
     Split split;
     split.fingerprint = json.at("fingerprint").as_string();
