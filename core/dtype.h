@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <ostream>
 #include <type_traits>
 
@@ -115,6 +116,19 @@ constexpr DType dtype_of() {
 /// The type sums are kept in: f64 for f64 and integers stay, everything narrower than f32 widens to f32.
 template <class T>
 using Accum = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, f16>, float, T>;
+
+/// From one element type to another: floats round to nearest even; floats become integers by truncation, with values out
+/// of range saturated and NaN made 0; integers wrap.
+template <class To, class From>
+To convert(From value) {
+  const auto wide = static_cast<Accum<From>>(value);
+  if constexpr (std::is_integral_v<To> && std::is_floating_point_v<Accum<From>>) {
+    using Limits = std::numeric_limits<To>;
+    if (!(wide > static_cast<Accum<From>>(Limits::min()))) return wide == wide ? Limits::min() : To{0};
+    if (wide >= static_cast<Accum<From>>(Limits::max())) return Limits::max();
+  }
+  return static_cast<To>(wide);
+}
 
 /// Calls f.operator()<T>() with the C++ type of `t`: visit(t, [&]<class T>() { ... }).
 template <class F>

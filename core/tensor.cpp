@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "core/autograd.h"
-#include "core/parallel.h"
+#include "core/strided.h"
 
 namespace cuboid {
 
@@ -77,8 +77,9 @@ Tensor full(const Shape& shape, double value, TensorOptions o) {
 }
 Tensor zeros(const Shape& shape, TensorOptions o) { return full(shape, 0, o); }
 
-Tensor empty_like(const Tensor& x) {
-  // Dense in some order of dimensions: keep that order, otherwise row major.
+Tensor empty_like(const Tensor& x) { return empty_like(x, x.dtype()); }
+Tensor empty_like(const Tensor& x, DType dtype) {
+  // Dense in some order of dimensions: keep that order, otherwise channels-last or row major.
   int order[max_rank];
   std::iota(order, order + x.rank(), 0);
   std::stable_sort(order, order + x.rank(), [&](int a, int b) { return x.strides()[a] > x.strides()[b]; });
@@ -86,20 +87,14 @@ Tensor empty_like(const Tensor& x) {
   std::int64_t step = 1;
   for (int k = x.rank() - 1; k >= 0; --k) {
     const int d = order[k];
-    if (x.dim(d) != 1 && x.strides()[d] != step) return empty_like(x, x.shape());
-    strides[d] = step;
+    if (x.dim(d) != 1 && x.strides()[d] != step) return empty(x.shape(), {dtype, x.device(), x.view().layout()});
+    if (x.dim(d) != 1) strides[d] = step;
     step *= x.dim(d);
   }
-  Tensor t = empty(x.shape(), {x.dtype(), x.device()});
-  return Tensor(t.storage(), 0, x.shape(), strides, x.dtype());
+  const Tensor t = empty(x.shape(), {dtype, x.device()});
+  return Tensor(t.storage(), 0, x.shape(), strides, dtype);
 }
-Tensor empty_like(const Tensor& x, const Shape& shape) {
-  // A channel-sliced channels-last tensor is not dense, yet its channels are fastest.
-  const bool last = x.rank() >= 3 && x.dim(1) > 1 && x.strides()[1] == 1 && !x.is(Layout::contiguous);
-  return empty(shape,
-               {x.dtype(), x.device(),
-                last || (x.is(Layout::channels_last) && !x.is(Layout::contiguous)) ? Layout::channels_last : Layout::contiguous});
-}
+Tensor empty_like(const Tensor& x, const Shape& shape) { return empty(shape, {x.dtype(), x.device(), x.view().layout()}); }
 Tensor zeros_like(const Tensor& x) {
   Tensor t = empty_like(x);
   fill(t, 0);
@@ -107,78 +102,16 @@ Tensor zeros_like(const Tensor& x) {
 }
 
 // ---- fill, copy, add --------------------------------------------------------------------------
-namespace {
-
-/// The two operands of an elementwise loop, dimensions ordered by the first one's strides and merged where both are
-/// dense, so that the inner loop is as long and as contiguous as can be.
-struct Pair {
-  Shape dims;
-  Strides a, b;
-
-  Pair(const View& va, const View& vb) {
-    int order[max_rank];
-    std::iota(order, order + va.rank(), 0);
-    std::stable_sort(order, order + va.rank(), [&](int i, int j) { return va.strides[i] > va.strides[j]; });
-    for (int k = 0; k < va.rank(); ++k) {
-      const int d = order[k];
-      if (va.shape[d] == 1) continue;
-      if (!dims.empty() && a[-1] == va.strides[d] * va.shape[d] && b[-1] == vb.strides[d] * va.shape[d]) {
-        dims[-1] *= va.shape[d];
-        a[-1] = va.strides[d];
-        b[-1] = vb.strides[d];
-      } else {
-        dims.push_back(va.shape[d]);
-        a.push_back(va.strides[d]);
-        b.push_back(vb.strides[d]);
-      }
-    }
-    if (dims.empty()) {
-      dims = {1};
-      a = {1};
-      b = {1};
-    }
-  }
-
-  /// f(offset_a, offset_b, length, step_a, step_b) for pieces of the innermost dimension, in parallel.
-  template <class F>
-  void each_row(F f) const {
-    const std::int64_t inner = dims[-1];
-    constexpr std::int64_t piece = 1 << 16;
-    const std::int64_t pieces = (inner + piece - 1) / piece;
-    std::int64_t outer = 1;
-    for (int i = 0; i + 1 < dims.rank(); ++i) outer *= dims[i];
-    const std::int64_t grain = std::max<std::int64_t>(1, piece / std::max<std::int64_t>(1, std::min(inner, piece)));
-    parallel_ranges(outer * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t start = i % pieces * piece;
-        std::int64_t rest = i / pieces, oa = start * a[-1], ob = start * b[-1];
-        for (int d = dims.rank() - 2; d >= 0; --d) {
-          const std::int64_t c = rest % dims[d];
-          rest /= dims[d];
-          oa += c * a[d];
-          ob += c * b[d];
-        }
-        f(oa, ob, std::min(piece, inner - start), a[-1], b[-1]);
-      }
-    });
-  }
-};
-
-template <class To, class From>
-To convert(From v) {
-  using Wide = Accum<From>;
-  return static_cast<To>(static_cast<Wide>(v));
-}
-
-}  // namespace
 
 void fill(const Tensor& x, double value) {
   if (x.size() == 0) return;
   const Out o = x.mutate();
   visit(x.dtype(), [&]<class T>() {
-    const T v = static_cast<T>(value);
-    Pair(o, o).each_row([&](auto at, auto, auto n, auto step, auto) {
-      T* p = o.as<T>() + at;
+    const T v = convert<T>(value);
+    const StridedLoop<1> loop({o});
+    const std::int64_t step = loop.steps()[0];
+    loop.each_row([&](const auto& at, std::int64_t n) {
+      T* p = o.as<T>() + at[0];
       if (step == 1) std::fill_n(p, n, v);
       else
         for (std::int64_t i = 0; i < n; ++i) p[i * step] = v;
@@ -193,9 +126,11 @@ void copy(const Tensor& from, const Tensor& to) {
   const Out out = to.mutate();
   visit(out.dtype, [&]<class To>() {
     visit(in.dtype, [&]<class From>() {
-      Pair(out, in).each_row([&](auto at, auto source, auto n, auto step_to, auto step_from) {
-        To* p = out.as<To>() + at;
-        const From* q = in.as<From>() + source;
+      const StridedLoop<2> loop({out, in});
+      const auto [step_to, step_from] = loop.steps();
+      loop.each_row([&, step_to = step_to, step_from = step_from](const auto& at, std::int64_t n) {
+        To* p = out.as<To>() + at[0];
+        const From* q = in.as<From>() + at[1];
         if (step_to == 1 && step_from == 1) {
           if constexpr (std::is_same_v<To, From>) std::memcpy(p, q, static_cast<std::size_t>(n) * sizeof(To));
           else
@@ -216,9 +151,11 @@ void add_into(const Tensor& target, const Tensor& x) {
   const Out out = target.mutate();
   visit(out.dtype, [&]<class T>() {
     using A = Accum<T>;
-    Pair(out, in).each_row([&](auto at, auto source, auto n, auto step_to, auto step_from) {
-      T* p = out.as<T>() + at;
-      const T* q = in.as<T>() + source;
+    const StridedLoop<2> loop({out, in});
+    const auto [step_to, step_from] = loop.steps();
+    loop.each_row([&, step_to = step_to, step_from = step_from](const auto& at, std::int64_t n) {
+      T* p = out.as<T>() + at[0];
+      const T* q = in.as<T>() + at[1];
       if (step_to == 1 && step_from == 1)
         for (std::int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(static_cast<A>(p[i]) + static_cast<A>(q[i]));
       else

@@ -47,9 +47,7 @@ class Tensor {
   std::int64_t size() const { return p_->shape.count(); }
   DType dtype() const { return p_->dtype; }
   Device device() const { return p_->storage->device; }
-  TensorOptions options() const {
-    return {dtype(), device(), is(Layout::contiguous) ? Layout::contiguous : Layout::channels_last};
-  }
+  TensorOptions options() const { return {dtype(), device(), view().layout()}; }
   bool is(Layout layout) const { return view().is(layout); }
   const std::shared_ptr<Storage>& storage() const { return p_->storage; }
   std::int64_t offset() const { return p_->offset; }  // of the first element, in elements
@@ -110,6 +108,8 @@ Tensor zeros(const Shape& shape, TensorOptions options = {});
 Tensor full(const Shape& shape, double value, TensorOptions options = {});
 /// Uninitialised, with x's dtype and device and, when x is dense, its memory order.
 Tensor empty_like(const Tensor& x);
+/// The same with another dtype.
+Tensor empty_like(const Tensor& x, DType dtype);
 Tensor zeros_like(const Tensor& x);
 /// Same dtype, device and layout as x, another shape.
 Tensor empty_like(const Tensor& x, const Shape& shape);

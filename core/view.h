@@ -26,6 +26,14 @@ struct View {
       if (shape[i] != 1 && strides[i] != dense[i]) return false;
     return true;
   }
+  /// The layout for a result made from this: channels-last when the channels lie next to each other, also in a slice of
+  /// them. With a single channel both layouts are the same memory; the stride of that dimension then tells what is meant.
+  Layout layout() const {
+    if (rank() < 3 || strides[1] != 1) return Layout::contiguous;
+    for (int i = 2; i < rank(); ++i)
+      if (shape[i] > 1) return Layout::channels_last;
+    return Layout::contiguous;
+  }
   template <class T>
   T* as() const {
     return static_cast<T*>(data);
