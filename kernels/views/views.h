@@ -7,7 +7,7 @@
 namespace cuboid {
 
 /// Row-major order of elements is kept. One dimension may be -1: what is left. A view when the strides allow it.
-Tensor reshape(const Tensor& x, Shape shape);
+Tensor reshape(const Tensor& x, const Shape& shape);
 /// Dimension i of the result is dimension axes[i] of x.
 Tensor permute(const Tensor& x, const Shape& axes);
 Tensor transpose(const Tensor& x, int a, int b);

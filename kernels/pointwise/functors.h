@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one element becomes: one struct per op, shared by every implementation on every device. `M` supplies the
+// transcendental functions (plain.h: the C++ library; fast_math.h: vectorisable; a device has its own), T is float,
+// double or std::int64_t. 16-bit floats are widened to float, narrow integers to i64 before they come here.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+#include "core/dtype.h"
+
+namespace cuboid::pointwise {
+
+/// What an op is given besides its tensors: an exponent, a slope, bounds.
+struct Constants {
+  double a = 0, b = 0;
+};
+
+template <class T>
+inline constexpr bool whole = std::is_integral_v<T>;
+using Wrapping = std::uint64_t;  // integer arithmetic wraps, as in every array language
+
+// ---- two operands ------------------------------------------------------------------------------
+
+struct Add {
+  static constexpr const char* name = "add";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T a, T b, Constants) {
+    if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) + static_cast<Wrapping>(b));
+    else return a + b;
+  }
+};
+struct Subtract {
+  static constexpr const char* name = "sub";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T a, T b, Constants) {
+    if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) - static_cast<Wrapping>(b));
+    else return a - b;
+  }
+};
+struct Multiply {
+  static constexpr const char* name = "mul";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T a, T b, Constants) {
+    if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) * static_cast<Wrapping>(b));
+    else return a * b;
+  }
+};
+struct Divide {
+  static constexpr const char* name = "div";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T a, T b, Constants) {
+    if constexpr (whole<T>) {
+      check(b != 0, "div: integer division by zero");
+      return b == -1 ? Subtract::of<M>(T{0}, a, {}) : a / b;
+    } else {
+      return a / b;
+    }
+  }
+};
+
+// Derivatives that one pass computes: g times a function of the second operand.
+
+struct LeakyReluGrad {  // b: slope in a
+  static constexpr const char* name = "leaky_relu_grad";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T g, T x, Constants c) {
+    return x > 0 ? g : g * static_cast<T>(c.a);
+  }
+};
+struct ClampGrad {
+  static constexpr const char* name = "clamp_grad";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T g, T x, Constants c) {
+    return x < static_cast<T>(c.a) || x > static_cast<T>(c.b) ? T{0} : g;
+  }
+};
+struct SigmoidGrad {  // of the output
+  static constexpr const char* name = "sigmoid_grad";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T g, T y, Constants) {
+    return g * (y * (T{1} - y));
+  }
+};
+struct TanhGrad {  // of the output
+  static constexpr const char* name = "tanh_grad";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T g, T y, Constants) {
+    return g * (T{1} - y * y);
+  }
+};
+
+// ---- one operand -------------------------------------------------------------------------------
+
+struct AddConstant {
+  static constexpr const char* name = "add";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return Add::of<M>(x, static_cast<T>(c.a), c);
+  }
+};
+struct MultiplyConstant {
+  static constexpr const char* name = "mul";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return Multiply::of<M>(x, static_cast<T>(c.a), c);
+  }
+};
+struct DivideByConstant {
+  static constexpr const char* name = "div";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return Divide::of<M>(x, static_cast<T>(c.a), c);
+  }
+};
+struct SubtractFromConstant {
+  static constexpr const char* name = "sub";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return Subtract::of<M>(static_cast<T>(c.a), x, c);
+  }
+};
+struct DivideConstant {
+  static constexpr const char* name = "div";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return Divide::of<M>(static_cast<T>(c.a), x, c);
+  }
+};
+struct Negate {
+  static constexpr const char* name = "neg";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    if constexpr (whole<T>) return Subtract::of<M>(T{0}, x, c);
+    else return -x;
+  }
+};
+struct Square {
+  static constexpr const char* name = "square";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return Multiply::of<M>(x, x, c);
+  }
+};
+struct Abs {
+  static constexpr const char* name = "abs";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    if constexpr (whole<T>) return x < 0 ? Subtract::of<M>(T{0}, x, c) : x;
+    else return std::abs(x);
+  }
+};
+struct Sign {
+  static constexpr const char* name = "sign";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    return x > 0 ? T{1} : x < 0 ? T{-1} : x;  // zeros and NaN stay what they are
+  }
+};
+struct Clamp {
+  static constexpr const char* name = "clamp";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    const T lo = convert<T>(c.a), hi = convert<T>(c.b);
+    return x < lo ? lo : x > hi ? hi : x;
+  }
+};
+struct LeakyRelu {
+  static constexpr const char* name = "leaky_relu";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return x > 0 ? x : x * static_cast<T>(c.a);
+  }
+};
+struct Relu {
+  static constexpr const char* name = "relu";
+  static constexpr bool integers = true;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    return x < 0 ? T{0} : x;  // NaN stays NaN
+  }
+};
+struct Sqrt {
+  static constexpr const char* name = "sqrt";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    return std::sqrt(x);
+  }
+};
+struct Rsqrt {
+  static constexpr const char* name = "rsqrt";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    return T{1} / std::sqrt(x);
+  }
+};
+struct Exp {
+  static constexpr const char* name = "exp";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    return M::exp(x);
+  }
+};
+struct Log {
+  static constexpr const char* name = "log";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    return M::log(x);
+  }
+};
+struct Pow {
+  static constexpr const char* name = "pow";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return std::pow(x, static_cast<T>(c.a));
+  }
+};
+struct Tanh {
+  static constexpr const char* name = "tanh";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    return M::tanh(x);
+  }
+};
+struct Sigmoid {
+  static constexpr const char* name = "sigmoid";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    const T e = M::exp(-std::abs(x));  // in (0, 1]: never overflows
+    return (x < 0 ? e : T{1}) / (T{1} + e);
+  }
+};
+struct Silu {
+  static constexpr const char* name = "silu";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants c) {
+    return x * Sigmoid::of<M>(x, c);
+  }
+};
+struct Softplus {
+  static constexpr const char* name = "softplus";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T x, Constants) {
+    return (x < 0 ? T{0} : x) + M::log1p(M::exp(-std::abs(x)));
+  }
+};
+
+// Derivatives of the last two; g comes first.
+
+struct SiluGrad {
+  static constexpr const char* name = "silu_grad";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T g, T x, Constants c) {
+    const T s = Sigmoid::of<M>(x, c);
+    return g * (s + x * (s * (T{1} - s)));
+  }
+};
+struct SoftplusGrad {
+  static constexpr const char* name = "softplus_grad";
+  static constexpr bool integers = false;
+  template <class M, class T>
+  static T of(T g, T x, Constants c) {
+    return g * Sigmoid::of<M>(x, c);
+  }
+};
+
+}  // namespace cuboid::pointwise
