@@ -40,11 +40,13 @@ struct Common {
   void apply() const;
 };
 
+using Arguments = std::vector<std::string>;
+
 /// One command of the binary: `path` as typed, `run` returns an exit code.
 struct Command {
   const char* path;
   const char* purpose;
-  int (*run)(const std::vector<std::string>& arguments);
+  int (*run)(const Arguments& arguments);
 };
 
 /// Chooses the command, runs it, turns exceptions into one line on stderr and an exit code.

@@ -16,7 +16,7 @@ OptionValues Options::from_command_line(const std::vector<std::string>& argument
   parser.allow_extras();
   parser.add_flag("-h,--help", help_wanted);
   std::vector<CLI::Option*> handles;
-  std::vector<std::string> known = {"--help"}, positional_name;
+  std::vector<std::string> known = {"--help"};
   for (const auto& e : entries_) {
     const std::string dashed = (e->short_name.empty() ? "" : e->short_name + ",") + "--" + e->name;
     CLI::Option* option = nullptr;
@@ -48,15 +48,21 @@ OptionValues Options::from_command_line(const std::vector<std::string>& argument
     fail<UsageError>(e.what());
   }
   if (help_wanted) return {};
+  OptionValues values;
+  for (std::size_t i = 0; i < handles.size(); ++i)
+    if (handles[i]->count() > 0) values.push_back({entries_[i]->name, handles[i]->results()});
   for (const std::string& extra : parser.remaining()) {
     if (extra == "--") continue;
     const std::string name = extra.substr(0, extra.find('='));
     check<UsageError>(!name.starts_with("-"), "unknown option '", name, "'", did_you_mean(name, known));
-    fail<UsageError>("unexpected argument '", extra, "'");
+    // the parser gives a list of arguments its first run only; the rest of them arrives here
+    const auto list = std::find_if(values.begin(), values.end(), [&](const auto& v) {
+      const Entry* e = find(v.first);
+      return e->positional && e->list;
+    });
+    check<UsageError>(list != values.end(), "unexpected argument '", extra, "'");
+    list->second.push_back(extra);
   }
-  OptionValues values;
-  for (std::size_t i = 0; i < handles.size(); ++i)
-    if (handles[i]->count() > 0) values.push_back({entries_[i]->name, handles[i]->results()});
   return values;
 }
 

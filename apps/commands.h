@@ -8,8 +8,6 @@
 
 namespace cuboid::app {
 
-using Arguments = std::vector<std::string>;
-
 int demo(const Arguments& arguments);
 int doctor(const Arguments& arguments);
 int info(const Arguments& arguments);

@@ -16,7 +16,7 @@ std::string fixed(double value, int decimals) {
 
 std::string shortest(double value) {
   char text[64];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+  return {text, std::to_chars(text, text + sizeof text, value, std::chars_format::general).ptr};
 }
 
 std::string bytes_text(double bytes) {
