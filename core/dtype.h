@@ -47,7 +47,8 @@ struct f16 {
 };
 
 #if defined(__F16C__)
-inline f16::f16(float value) : bits(static_cast<std::uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT))) {}
+inline f16::f16(float value)
+    : bits(static_cast<std::uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(value), _MM_FROUND_TO_NEAREST_INT)))) {}
 inline f16::operator float() const { return _cvtsh_ss(bits); }
 #else
 inline f16::f16(float value) {
