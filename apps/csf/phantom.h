@@ -29,7 +29,7 @@ struct PhantomFolderReport {
 ///   cells/*.npy    f32 refractive index (1.337 = medium), (z,y,x)
 ///   masks/*.npy    u8 ground truth
 ///   task.yaml      the two classes as groups of patients
-///   raw/*.npy      tomograms as the instrument exports them: RI x 1e4; raw/centres.csv
+///   raw/*.tiff     tomograms as the instrument exports them: RI x 1e4, 16 bits (.npy without libtiff); raw/centres.csv
 PhantomFolderReport write_phantom(const PhantomFolderOptions& options);
 
 }  // namespace cuboid::csf
