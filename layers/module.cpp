@@ -86,7 +86,7 @@ void Module::zero_grad() {
   for (const auto& p : parameters()) p.grad() = Tensor();
 }
 
-std::vector<std::string> Module::load_state_dict(const NamedTensors& state, const LoadOptions& options,
+std::vector<std::string> Module::load_state_dict(const NamedTensors& state, const LoadStateOptions& options,
                                                  const std::string& source) {
   std::unordered_map<std::string, Tensor> given;
   for (const auto& [name, tensor] : state) given.emplace(name, tensor);

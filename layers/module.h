@@ -54,7 +54,7 @@ class Visitor {
 };
 
 /// What load_state_dict does with a key the module lacks, or lacks a value for.
-struct LoadOptions {
+struct LoadStateOptions {
   bool allow_missing = false;
   /// Keys that may be in the file without being in the module; they are returned, for a note.
   std::function<bool(const std::string& key)> ignore = {};
@@ -95,7 +95,7 @@ class Module {
   /// Copies the values into this module's tensors, converting between floating types. Throws one DataError that lists
   /// every missing key, unexpected key and disagreeing shape, and changes nothing then. Returns the ignored keys.
   /// `source` names the file in the message.
-  std::vector<std::string> load_state_dict(const NamedTensors& state, const LoadOptions& options = {},
+  std::vector<std::string> load_state_dict(const NamedTensors& state, const LoadStateOptions& options = {},
                                            const std::string& source = "state dict");
 
  private:
