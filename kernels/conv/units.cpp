@@ -17,6 +17,14 @@ bool is_pointwise(const Geometry& g) {
 }
 
 namespace {
+thread_local bool finest = false;
+constexpr std::int64_t most_pieces = 64;
+}  // namespace
+
+FinestCut::FinestCut() { finest = true; }
+FinestCut::~FinestCut() { finest = false; }
+
+namespace {
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -109,8 +117,9 @@ Pieces cut(Pass pass, const Geometry& g, std::int64_t wanted) {
 
 /// Enough pieces to keep threads busy, none so small that calling it costs more than a few percent.
 std::int64_t wanted_pieces(const Geometry& g) {
+  if (finest) return most_pieces;
   const auto by = [&](double flops) { return static_cast<std::int64_t>(g.flops() / flops); };
-  return std::clamp<std::int64_t>(std::max(std::min(g.samples, by(2e6)), by(16e6)), 1, 64);
+  return std::clamp<std::int64_t>(std::max(std::min(g.samples, by(2e6)), by(16e6)), 1, most_pieces);
 }
 
 /// The weights in the order of each distinct unit's kernel (inner slabs, the first, the last, a shorter one).
@@ -142,7 +151,8 @@ char* at(void* p, std::int64_t elements, DType t) { return static_cast<char*>(p)
 /// oneDNN's own kernels; each piece has its own gradient, and the gradients are added in the order of the pieces.
 void direct_weights(const Geometry& g, const void* x, const void* dy, float* dw) {
   const std::int64_t voxels = g.samples * Geometry::volume(g.out), most = (32 << 20) / (4 * g.w_size());
-  const Pieces pieces = cut(Pass::backward_weights, g, std::clamp<std::int64_t>(std::min(voxels / 1024, most), 1, 32));
+  const std::int64_t wanted = finest ? most_pieces : std::clamp<std::int64_t>(std::min(voxels / 1024, most), 1, 32);
+  const Pieces pieces = cut(Pass::backward_weights, g, wanted);
   const Kernel& first = kernel(Pass::backward_weights, pieces.front().unit);
   bool uniform = true;
   for (const Piece& p : pieces) uniform = uniform && first.same_weights(kernel(Pass::backward_weights, p.unit));
@@ -162,13 +172,22 @@ void direct_weights(const Geometry& g, const void* x, const void* dy, float* dw)
   else std::copy_n(parts.data(), floats, dw);
 }
 
+constexpr std::int64_t patch_channels = 4;  // up to so many input channels oneDNN's own kernel is slower
+
 void weights_f32(const Geometry& g, const void* x, const void* dy, float* dw) {
   const bool plain = g.groups == 1 && g.dtype == DType::f32;
   const auto *fx = static_cast<const float*>(x), *fy = static_cast<const float*>(dy);
   if (plain && is_pointwise(g)) pointwise_weights(g, fx, fy, dw);
-  else if (g.groups == 1 && g.in_channels <= 4 && Geometry::volume(g.kernel) > 1) patch_weights(g, x, dy, dw);
+  else if (g.groups == 1 && g.in_channels <= patch_channels && Geometry::volume(g.kernel) > 1) patch_weights(g, x, dy, dw);
   else if (plain && Geometry::volume(g.out) <= 64 && Geometry::volume(g.kernel) > 1) tap_weights(g, fx, fy, dw);
   else direct_weights(g, x, dy, dw);
+}
+
+void widen(const void* from, std::int64_t count, float* to) {
+  const auto* p = static_cast<const bf16*>(from);
+  parallel_ranges(count, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(p[i]);
+  });
 }
 
 }  // namespace
@@ -197,9 +216,19 @@ void backward_data(const Geometry& g, const void* dy, const void* w, void* dx, S
 
 void backward_weights(const Geometry& g, const void* x, const void* dy, void* dw) {
   if (g.dtype == DType::f32) return weights_f32(g, x, dy, static_cast<float*>(dw));
-  const Scratch<float> wide(g.w_size());
-  weights_f32(g, x, dy, wide.data());
-  std::transform(wide.data(), wide.data() + g.w_size(), static_cast<bf16*>(dw), [](float v) { return bf16(v); });
+  const Scratch<float> sums(g.w_size());
+  if (g.stride[2] > 1 && g.in_channels > patch_channels) {
+    // oneDNN 2.6.3 gives wrong bf16 results for some strides along the width, e.g. x [2,16,5], w [16,16,2], stride 2, pad 1.
+    Geometry wide = g;
+    wide.dtype = DType::f32;
+    const Scratch<float> x32(g.x_size()), y32(g.y_size());
+    widen(x, g.x_size(), x32.data());
+    widen(dy, g.y_size(), y32.data());
+    weights_f32(wide, x32.data(), y32.data(), sums.data());
+  } else {
+    weights_f32(g, x, dy, sums.data());
+  }
+  std::transform(sums.data(), sums.data() + g.w_size(), static_cast<bf16*>(dw), [](float v) { return bf16(v); });
 }
 
 // ---- the rows --------------------------------------------------------------------------------

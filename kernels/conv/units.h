@@ -12,6 +12,15 @@ void backward_data(const Geometry& g, const void* dy, const void* w, void* dx, S
 /// Overwrites dw, which has the geometry's dtype; sums are kept in f32.
 void backward_weights(const Geometry& g, const void* x, const void* dy, void* dw);
 
+/// Scope guard for tests: problems of any size are cut into as many pieces as their shape allows.
+class FinestCut {
+ public:
+  FinestCut();
+  FinestCut(const FinestCut&) = delete;
+  FinestCut& operator=(const FinestCut&) = delete;
+  ~FinestCut();
+};
+
 // ---- the weights' gradient as matrix products, where oneDNN's own kernels are slow ---------------
 // dw is f32 and overwritten. groups must be 1.
 
