@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/norm/norm.h"
+
+#include <cmath>
+
+#include "kernels/dispatch.h"
+#include "kernels/norm/rows.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/views/views.h"
+
+namespace cuboid {
+namespace {
+
+template <auto Is>
+bool lies(const View& x, const Out&, const Out&) {
+  return Is(x);
+}
+template <auto Is>
+bool both_lie(const View& x, const View&, const View&, const View&, const View&, const Out& y, double) {
+  return Is(x) && Is(y);
+}
+template <auto Is>
+bool all_lie(const View& g, const View& x, const View&, const View&, const View&, const View&, const Out& dx, const Out&,
+             const Out&, double, bool) {
+  return Is(g) && Is(x) && (!dx.data || Is(dx));
+}
+
+constexpr Impl<NormStatistics> statistics_rows[] = {
+    {"rows", Device::cpu, lies<cpu::is_rows>, cpu::rows::norm_statistics},
+    {"lines", Device::cpu, lies<cpu::is_lines>, cpu::lines::norm_statistics},
+    {"reference", Device::cpu, always, cpu::norm_statistics},
+};
+constexpr Impl<NormApply> apply_rows[] = {
+    {"rows", Device::cpu, both_lie<cpu::is_rows>, cpu::rows::norm_apply},
+    {"lines", Device::cpu, both_lie<cpu::is_lines>, cpu::lines::norm_apply},
+    {"reference", Device::cpu, always, cpu::norm_apply},
+};
+constexpr Impl<NormBackward> backward_rows[] = {
+    {"rows", Device::cpu, all_lie<cpu::is_rows>, cpu::rows::norm_backward},
+    {"lines", Device::cpu, all_lie<cpu::is_lines>, cpu::lines::norm_backward},
+    {"reference", Device::cpu, always, cpu::norm_backward},
+};
+
+/// What both norms share. Statistics over the samples of each segment, or given.
+struct Norm {
+  const char* op;
+  std::int64_t segments;
+  double eps, slope;
+  Tensor given_mean, given_var;  // (C); undefined: those of x
+
+  bool batch() const { return !given_mean.defined(); }
+};
+
+DType statistics_type(const Tensor& x) { return x.dtype() == DType::f64 ? DType::f64 : DType::f32; }
+
+/// t, outside the graph, in `dtype`.
+Tensor as_type(const Tensor& t, DType dtype) {
+  if (!t.defined() || (t.dtype() == dtype && t.is(Layout::contiguous))) return t;
+  const Tensor c = empty(t.shape(), {dtype, t.device()});
+  copy(t, c);
+  return c;
+}
+View view_or_none(const Tensor& t) { return t.defined() ? t.view() : View(); }
+
+/// Dense, in `like`'s memory order; x itself where it is.
+Tensor dense(const Tensor& x, const Tensor& like) {
+  const Tensor target = empty_like(like);
+  bool same = x.strides() == target.strides();
+  for (Layout layout : {Layout::contiguous, Layout::channels_last}) same = same || (x.is(layout) && target.is(layout));
+  if (same) return x;
+  copy(x, target);
+  return target;
+}
+
+/// (C) -> (1, C, 1, ...)
+Tensor per_channel(const Tensor& t, int rank) {
+  Shape shape = Shape::filled(rank, 1);
+  shape[1] = t.size();
+  return reshape(t, shape);
+}
+
+/// The definition, in primitive ops; inputs are x and, where defined, weight and bias.
+Tensor composed(const Norm& norm, const Tensors& inputs) {
+  const DType type = statistics_type(inputs[0]);
+  const auto wide = [&](const Tensor& t) { return t.dtype() == type ? t : cast(t, type); };
+  const Tensor x = wide(inputs[0]);
+  const int rank = x.rank();
+  Tensor deviation, var;
+  if (norm.batch()) {
+    Shape axes;
+    if (norm.segments == 1) axes.push_back(0);
+    for (int d = 2; d < rank; ++d) axes.push_back(d);
+    deviation = x - mean(x, axes, true);
+    var = mean(square(deviation), axes, true);
+  } else {
+    deviation = x - per_channel(wide(norm.given_mean), rank);
+    var = per_channel(wide(norm.given_var), rank);
+  }
+  Tensor y = deviation * rsqrt(var + norm.eps);
+  if (inputs[1].defined()) y = y * per_channel(wide(inputs[1]), rank);
+  if (inputs[2].defined()) y = y + per_channel(wide(inputs[2]), rank);
+  if (norm.slope == 0) y = relu(y);
+  else if (norm.slope != 1) y = leaky_relu(y, norm.slope);
+  return inputs[0].dtype() == type ? y : cast(y, inputs[0].dtype());
+}
+
+/// [segments, C] -> (C), in the parameter's own type.
+Tensor parameter_gradient(const Tensor& by_segment, const Tensor& parameter) {
+  const Recording off(false);
+  return as_type(by_segment.dim(0) == 1 ? reshape(by_segment, parameter.shape()) : sum(by_segment, {0}), parameter.dtype());
+}
+
+struct Statistics {
+  Tensor mean, var;
+};
+
+Statistics statistics_of(const Norm& norm, const Tensor& x) {
+  const DType type = statistics_type(x);
+  const Shape shape{norm.segments, x.dim(1)};
+  if (!norm.batch()) return {as_type(norm.given_mean, type), as_type(norm.given_var, type)};
+  const Statistics s{empty(shape, {type, x.device()}), empty(shape, {type, x.device()})};
+  run({"norm_statistics"}, statistics_rows, x.view(), s.mean.mutate(), s.var.mutate());
+  return s;
+}
+
+/// A copy of `var` as 1 / sqrt(var + eps).
+Tensor rstd_of(const Tensor& var, double eps) {
+  const Tensor r = empty(var.shape(), {var.dtype(), var.device()});
+  copy(var, r);
+  visit_floating(r.dtype(), "norm", [&]<class T>() {
+    T* p = r.mutable_data<T>();
+    for (std::int64_t i = 0; i < r.size(); ++i)
+      p[i] = static_cast<T>(1 / std::sqrt(static_cast<double>(static_cast<Accum<T>>(p[i])) + eps));
+  });
+  return r;
+}
+
+View by_segment(const Tensor& t, std::int64_t channels) {
+  View v = t.view();
+  v.shape = {t.size() / channels, channels};
+  v.strides = {channels, 1};
+  return v;
+}
+
+/// `found`: where the statistics go, for the running ones.
+Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const Tensor& bias, Statistics* found = nullptr) {
+  const DType type = statistics_type(x);
+  const Tensor xd = dense(x, x), y = empty_like(xd);
+  const std::int64_t channels = x.dim(1);
+  const Statistics s = statistics_of(norm, xd);
+  if (found) *found = s;
+  const Tensor mean = s.mean, rstd = rstd_of(s.var, norm.eps);
+  const double elements = static_cast<double>(x.size());
+  run({norm.op, 4 * elements}, apply_rows, xd.view(), by_segment(mean, channels), by_segment(rstd, channels),
+      view_or_none(as_type(weight, type)), view_or_none(as_type(bias, type)), y.mutate(), norm.slope);
+  return record(norm.op, y, {x, weight, bias}, [=](const Tensor& g, const Step& step) {
+    if (recording()) return replay([&](const Tensors& in) { return composed(norm, in); }, {x, weight, bias}, g);
+    const Tensor own = dense(x, x), gd = dense(g, own), dx = step.wants(0) ? empty_like(own) : Tensor();
+    const Shape shape{norm.segments, channels};
+    const Tensor dw = empty(shape, {type, x.device()}), db = empty(shape, {type, x.device()});
+    run({norm.op, 10 * elements}, backward_rows, gd.view(), own.view(), by_segment(mean, channels), by_segment(rstd, channels),
+        view_or_none(as_type(weight, type)), view_or_none(as_type(bias, type)), Out(dx.defined() ? dx.mutate() : View()),
+        dw.mutate(), db.mutate(), norm.slope, norm.batch());
+    return Tensors{dx, step.wants(1) ? parameter_gradient(dw, weight) : Tensor(),
+                   step.wants(2) ? parameter_gradient(db, bias) : Tensor()};
+  });
+}
+
+void check_arguments(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check(x.rank() >= 2 && is_floating(x.dtype()), op, ": needs a floating x of shape N,C,..., got ", x.dtype(), x.shape());
+  for (const Tensor& t : {weight, bias})
+    check(!t.defined() || t.shape() == Shape{x.dim(1)}, op, ": x has ", x.dim(1), " channels, weight or bias is ",
+          t.defined() ? t.shape() : Shape{});
+  check(x.size() > 0, op, ": x ", x.shape(), " is empty");
+}
+
+/// running = (1 - momentum) * running + momentum * batch
+void update_running(const Tensor& running, const Tensor& batch, double momentum, double factor) {
+  const auto now = batch.to_vector();
+  visit_floating(running.dtype(), "batch_norm", [&]<class T>() {
+    T* p = running.mutable_data<T>();
+    for (std::size_t c = 0; c < now.size(); ++c)
+      p[c] = static_cast<T>((1 - momentum) * static_cast<double>(static_cast<Accum<T>>(p[c])) + momentum * factor * now[c]);
+  });
+}
+
+}  // namespace
+
+Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                  const Tensor& running_var, BatchNormOptions o) {
+  check_arguments("batch_norm", x, weight, bias);
+  check(running_mean.defined() == running_var.defined(), "batch_norm: one of running_mean and running_var is missing");
+  for (const Tensor& t : {running_mean, running_var})
+    check(!t.defined() || (t.shape() == Shape{x.dim(1)} && t.is(Layout::contiguous)), "batch_norm: x has ", x.dim(1),
+          " channels, the running statistics are ", t.defined() ? t.shape() : Shape{});
+  check(o.training || running_mean.defined(), "batch_norm: evaluation needs running statistics");
+  Norm norm{"batch_norm", 1, o.eps, slope_of(o.activation, o.slope), {}, {}};
+  if (!o.training) {
+    norm.given_mean = running_mean.detach();
+    norm.given_var = running_var.detach();
+    return normalise(norm, x, weight, bias);
+  }
+  const std::int64_t count = x.size() / x.dim(1);
+  check(count > 1, "batch_norm: training needs more than one value per channel, x is ", x.shape());
+  Statistics found;
+  Tensor y = normalise(norm, x, weight, bias, &found);
+  if (running_mean.defined()) {
+    update_running(running_mean, found.mean, o.momentum, 1);
+    update_running(running_var, found.var, o.momentum, static_cast<double>(count) / static_cast<double>(count - 1));
+  }
+  return y;
+}
+
+Tensor instance_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Activation activation, double slope) {
+  check_arguments("instance_norm", x, weight, bias);
+  check(x.rank() >= 3 && x.size() / x.dim(0) / x.dim(1) > 1,
+        "instance_norm: needs more than one value per channel and sample, x is ", x.shape());
+  return normalise({"instance_norm", x.dim(0), eps, slope_of(activation, slope), {}, {}}, x, weight, bias);
+}
+
+}  // namespace cuboid
