@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the fused dense block's passes share: sizes, units of work, batch norm as a scale and a shift, statistics.
+//
+// Memory of a block with V = n*d*h*w voxels: the slab [V][first + layers * growth] (the op's result), per layer the
+// bottleneck z = conv1(...) [V][mid], and mean and 1/sqrt(var + eps) of every norm. Nothing else is kept for the backward
+// pass; what lies behind a norm is computed again from the slab and from z, in pieces that stay in cache.
+#pragma once
+#include <vector>
+
+#include "core/device.h"
+#include "core/tensor.h"
+#include "kernels/dense_block/simd.h"
+#include "kernels/dense_block/winograd.h"
+
+namespace cuboid::dense {
+
+struct Geometry {
+  std::int64_t n, d, h, w;                // 2D has d = 1
+  std::int64_t first, growth, mid, layers;  // channels of x, new ones per layer, of the bottleneck
+  std::int64_t depth_taps;                // of conv2: 3, or 1 in 2D
+  std::int64_t plane() const { return h * w; }
+  std::int64_t voxels() const { return n * d * plane(); }
+  std::int64_t channels(std::int64_t layer) const { return first + layer * growth; }  // what a layer reads
+  std::int64_t width() const { return channels(layers); }
+  Tiling tiling() const { return {h, w}; }
+  std::int64_t point_floats() const { return points * depth_taps * mid * growth; }  // conv2's weights as points
+};
+
+/// Samples [n0, n1) and planes [d0, d1) of each: what one task of a 3x3x3 convolution writes.
+struct Unit {
+  std::int64_t n0, n1, d0, d1;
+};
+/// Cut by size alone.
+std::vector<Unit> units_of(const Geometry& g);
+
+/// A norm as a layer saw it, and the affine map it comes to.
+struct Norm {
+  const float *weight, *bias;
+  std::vector<float> mean, rstd, scale, shift;  // y = x * scale + shift
+  void fold();                                  // scale and shift from the others
+};
+
+/// One layer's tensors as the kernels want them: f32, dense.
+struct Layer {
+  Norm norm1, norm2;
+  const float *conv1, *conv2;
+};
+
+/// Mean and sum of squared deviations per channel, merged in a fixed order (Chan et al. 1979), sound for any mean.
+class Moments {
+ public:
+  explicit Moments(std::int64_t channels) : mean_(static_cast<std::size_t>(channels)), m2_(mean_.size()) {}
+  /// rows[count][channels], `stride` floats apart.
+  void add(const float* rows, std::int64_t count, std::int64_t stride);
+  void merge(const Moments& other);
+  double count() const { return count_; }
+  double mean(std::size_t c) const { return mean_[c]; }
+  double variance(std::size_t c) const { return m2_[c] / count_; }
+
+ private:
+  void merge(std::size_t c, double n, double mean, double m2) {
+    const double delta = mean - mean_[c], total = count_ + n;
+    mean_[c] += delta * n / total;
+    m2_[c] += m2 + delta * delta * count_ * n / total;
+  }
+  double count_ = 0;
+  std::vector<double> mean_, m2_;
+};
+
+/// Times a pass for the profiler.
+class Trace {
+ public:
+  Trace(const char* op, double flops);
+  Trace(const Trace&) = delete;
+  Trace& operator=(const Trace&) = delete;
+  ~Trace();
+
+ private:
+  const char* op_;
+  double flops_, start_;
+};
+
+/// act(z * scale + shift) of one plane [h * w][channels] into the inside of a padded plane.
+void activate_plane(const Tiling& t, std::int64_t channels, const float* z, const Norm& norm, float slope, float* padded);
+/// Rows of x (`stride` floats apart) -> act(x * scale + shift), channels [c0, c1), `to_stride` floats apart.
+void activate_rows(const float* x, std::int64_t rows, std::int64_t stride, std::int64_t c0, std::int64_t c1, const Norm& norm,
+                   float slope, float* to, std::int64_t to_stride);
+
+/// m[rows][cols] -> panels of 32 columns [cols / 32][rows][32]; or of m transposed, [rows / 32][cols][32]. In parallel.
+void pack_panels(const float* m, std::int64_t rows, std::int64_t cols, float* to);
+void pack_panels_transposed(const float* m, std::int64_t rows, std::int64_t cols, float* to);
+
+/// z = conv1(act(norm1(slab prefix))); statistics of z are returned when wanted.
+Moments bottleneck(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const float* slab, float* z,
+                   bool statistics);
+/// The layer's slice of the slab = conv2(act(norm2(z))); its statistics when wanted.
+Moments new_features(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const float* z, float* slab,
+                     bool statistics);
+
+/// Gradients of one layer's tensors, dense.
+struct LayerGradients {
+  float *weight1, *bias1, *conv1, *weight2, *bias2, *conv2;
+};
+
+/// Walks the layers from the last to the first.
+/// gradient: that of the slab on entry (it is used up); its prefix of `first` channels is x's gradient at the end.
+/// batch_statistics: the norms' means and variances depend on the data and are differentiated too.
+void backward(const Geometry& g, const std::vector<Layer>& layers, const std::vector<Tensor>& z, float slope,
+              bool batch_statistics, const float* slab, float* gradient, const std::vector<LayerGradients>& out);
+
+}  // namespace cuboid::dense
