@@ -70,9 +70,8 @@ void gradient_points(const Geometry& g, const Unit& u, std::int64_t channel, std
     const std::int64_t at = (n * g.d + d) * g.plane() * g.width() + channel;
     for (std::int64_t i = 0; i < g.plane(); ++i)
       for (std::int64_t c = 0; c < g.growth; c += lanes)
-        store(plane + i * g.growth + c,
-              load(gradient + at + i * g.width() + c) + load(pending.offset.data() + channel + c) +
-                  load(pending.factor.data() + channel + c) * load(slab + at + i * g.width() + c));
+        store(plane + i * g.growth + c, load(gradient + at + i * g.width() + c) + load(pending.offset.data() + channel + c) +
+                                            load(pending.factor.data() + channel + c) * load(slab + at + i * g.width() + c));
     output_plane_transposed(t, g.growth, plane, y + (n - u.n0) * t.count() * g.growth, y_point);
   }
 }
@@ -141,8 +140,8 @@ struct PrefixWork {
         channel_groups(std::min((16 + row_groups - 1) / row_groups, channels / panel_width)) {}
 };
 
-void prefix_backward(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const Affine& to_dz, const float* slab,
-                     const float* z, const float* da, float* gradient, const LayerGradients& out, Sums& sums) {
+void prefix_backward(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const Affine& to_dz,
+                     const float* slab, const float* z, const float* da, float* gradient, const LayerGradients& out, Sums& sums) {
   const std::int64_t channels = g.channels(index), width = g.width(), voxels = g.voxels(), panels = channels / panel_width;
   const Trace trace("dense_block.conv1_backward", 4. * static_cast<double>(voxels * channels * g.mid));
   const PrefixWork cut(g, channels);
@@ -164,8 +163,8 @@ void prefix_backward(const Geometry& g, std::int64_t index, const Layer& layer, 
       for (std::int64_t i = 0; i < rows; ++i)
         for (std::int64_t c = 0; c < g.mid; c += lanes) {
           const std::int64_t at = (row + i) * g.mid + c;
-          store(dz.data() + i * g.mid + c, load(da + at) * load(to_dz.a.data() + c) + load(z + at) * load(to_dz.b.data() + c) +
-                                               load(to_dz.c.data() + c));
+          store(dz.data() + i * g.mid + c,
+                load(da + at) * load(to_dz.a.data() + c) + load(z + at) * load(to_dz.b.data() + c) + load(to_dz.c.data() + c));
         }
       for (std::int64_t p = panel_begin; p < panel_end; ++p) {
         const std::int64_t c0 = p * panel_width, c1 = c0 + panel_width;
@@ -214,7 +213,8 @@ void backward(const Geometry& g, const std::vector<Layer>& layers, const std::ve
         convolve_backward(g, units[static_cast<std::size_t>(i)], g.channels(l), layer.norm2, slope, pending, slab, gradient, zl,
                           weights.data(), da.data(), parts.data() + i * g.point_floats(), part_sums[static_cast<std::size_t>(i)]);
       });
-      weight_points_transposed(parts.data(), static_cast<std::int64_t>(units.size()), g.growth, g.mid, g.depth_taps, out[k].conv2);
+      weight_points_transposed(parts.data(), static_cast<std::int64_t>(units.size()), g.growth, g.mid, g.depth_taps,
+                               out[k].conv2);
     }
     const Sums sums2 = added(part_sums);
     give(sums2, out[k].bias2, out[k].weight2);

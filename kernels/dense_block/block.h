@@ -15,9 +15,9 @@
 namespace cuboid::dense {
 
 struct Geometry {
-  std::int64_t n, d, h, w;                // 2D has d = 1
+  std::int64_t n, d, h, w;                  // 2D has d = 1
   std::int64_t first, growth, mid, layers;  // channels of x, new ones per layer, of the bottleneck
-  std::int64_t depth_taps;                // of conv2: 3, or 1 in 2D
+  std::int64_t depth_taps;                  // of conv2: 3, or 1 in 2D
   std::int64_t plane() const { return h * w; }
   std::int64_t voxels() const { return n * d * plane(); }
   std::int64_t channels(std::int64_t layer) const { return first + layer * growth; }  // what a layer reads

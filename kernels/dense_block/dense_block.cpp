@@ -187,7 +187,7 @@ Tensor fused_forward(const Tensor& x, const Layers& layers, const DenseBlockOpti
     const auto& l = layers[static_cast<std::size_t>(i)];
     if (keep || i == 0) saved.z.push_back(empty({g.voxels(), g.mid}));
     float* z = saved.z.back().mutable_data<float>();
-    dense::Layer layer{.conv1 = l.conv1.data<float>(), .conv2 = l.conv2.data<float>()};
+    dense::Layer layer{{}, {}, l.conv1.data<float>(), l.conv2.data<float>()};
     layer.norm1 = o.training ? norm_from(l.norm1, made, count, o) : norm_from(l.norm1, o.eps);
     const dense::Moments of_z = bottleneck(g, i, layer, slope, data, z, o.training);
     ChannelStatistics z_statistics;
@@ -200,13 +200,15 @@ Tensor fused_forward(const Tensor& x, const Layers& layers, const DenseBlockOpti
   return slab;
 }
 
-Tensors fused_backward(const Saved& saved, const Tensors& inputs, const Tensor& slab, const Tensor& g, const DenseBlockOptions& o) {
+Tensors fused_backward(const Saved& saved, const Tensors& inputs, const Tensor& slab, const Tensor& g,
+                       const DenseBlockOptions& o) {
   const Geometry& geometry = saved.geometry;
   const Tensor gradient = empty(slab.shape(), {.layout = Layout::channels_last});
   if (g.is(Layout::channels_last)) {
     const float* from = g.data<float>();
     float* to = gradient.mutable_data<float>();
-    parallel_ranges(g.size(), 1 << 16, [&](std::int64_t begin, std::int64_t end) { std::copy(from + begin, from + end, to + begin); });
+    parallel_ranges(g.size(), 1 << 16,
+                    [&](std::int64_t begin, std::int64_t end) { std::copy(from + begin, from + end, to + begin); });
   } else {
     copy(g, gradient);
   }
