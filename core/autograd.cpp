@@ -8,7 +8,10 @@ namespace cuboid {
 
 struct GraphAccess {
   static void set_node(Tensor& t, std::shared_ptr<Node> node) { t.p_->node = std::move(node); }
-  static bool sole_owner(const Tensor& t) { return t.p_.use_count() == 1 && t.storage().use_count() == 1; }
+  /// True when nobody else sees the memory and each element has its own place in it (an expanded tensor's have not).
+  static bool sole_owner(const Tensor& t) {
+    return t.p_.use_count() == 1 && t.storage().use_count() == 1 && t.size() * size_of(t.dtype()) == t.storage()->bytes;
+  }
 };
 
 namespace {
