@@ -45,6 +45,7 @@ class Dataset {
   std::int64_t classes() const { return static_cast<std::int64_t>(class_names().size()); }
   const std::vector<std::string>& class_names() const;
   bool has_labels() const;
+  /// Whether any sample belongs to a group.
   bool has_groups() const;
   /// Voxel size (z,y,x) in µm; zeros when nobody said.
   std::array<double, 3> spacing_um() const;

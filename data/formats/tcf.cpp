@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/formats/tcf.h"
+
+#include "data/formats/bytes.h"
+
+#if defined(CUBOID_HDF5)
+#include <hdf5.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <mutex>
+#include <vector>
+#endif
+
+namespace cuboid {
+
+#if defined(CUBOID_HDF5)
+namespace {
+
+constexpr const char* group_path = "Data/3D";
+constexpr double index_scale = 1e4;  // stored integer = refractive index x 10000
+
+/// HDF5 need not be built for threads; and it prints every error unless told not to.
+class Hdf5 {
+ public:
+  Hdf5() : lock_(guard()) { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+
+ private:
+  static std::mutex& guard() {
+    static std::mutex m;
+    return m;
+  }
+  std::scoped_lock<std::mutex> lock_;
+};
+
+/// An HDF5 identifier that closes itself.
+class Id {
+ public:
+  Id(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+  ~Id() {
+    if (id_ >= 0) close_(id_);
+  }
+  Id(const Id&) = delete;
+  Id& operator=(const Id&) = delete;
+  operator hid_t() const { return id_; }
+  bool valid() const { return id_ >= 0; }
+
+ private:
+  hid_t id_;
+  herr_t (*close_)(hid_t);
+};
+
+/// Hard links only: other kinds can point into other files.
+bool is_plain_link(hid_t in, const char* name) {
+  H5L_info_t info;
+  return H5Lexists(in, name, H5P_DEFAULT) > 0 && H5Lget_info(in, name, &info, H5P_DEFAULT) >= 0 && info.type == H5L_TYPE_HARD;
+}
+
+std::string frame_name(int frame) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%06d", frame);
+  return text;
+}
+
+struct TcfFile {
+  std::string name;
+  std::int64_t bytes;
+  Id file;
+  Id group;
+
+  explicit TcfFile(const std::filesystem::path& path)
+      : name(path.string()),
+        bytes(FileReader(path).size()),
+        file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose),
+        group(open_group(), H5Gclose) {}
+
+ private:
+  hid_t open_group() const {
+    check<DataError>(file.valid(), name, ": tcf: not an HDF5 file, or a damaged one");
+    check<DataError>(is_plain_link(file, "Data") && is_plain_link(file, group_path), name, ": tcf: has no group ", group_path);
+    const hid_t g = H5Gopen2(file, group_path, H5P_DEFAULT);
+    check<DataError>(g >= 0, name, ": tcf: ", group_path, " is no group");
+    return g;
+  }
+};
+
+/// µm per voxel along one axis; false when the attribute is not there.
+bool read_resolution(const TcfFile& tcf, const char* attribute, double& value) {
+  if (H5Aexists(tcf.group, attribute) <= 0) return false;
+  const Id a(H5Aopen(tcf.group, attribute, H5P_DEFAULT), H5Aclose);
+  const Id space(a.valid() ? H5Aget_space(a) : -1, H5Sclose), type(a.valid() ? H5Aget_type(a) : -1, H5Tclose);
+  const bool number = type.valid() && (H5Tget_class(type) == H5T_FLOAT || H5Tget_class(type) == H5T_INTEGER);
+  check<DataError>(number && H5Sget_simple_extent_npoints(space) == 1 && H5Aread(a, H5T_NATIVE_DOUBLE, &value) >= 0, tcf.name,
+                   ": tcf: attribute ", attribute, " of ", group_path, " is not one number");
+  check<DataError>(std::isfinite(value) && value > 0, tcf.name, ": tcf: attribute ", attribute, " is ", value);
+  return true;
+}
+
+Shape checked_shape(const TcfFile& tcf, hid_t dataset, const std::string& where) {
+  const Id space(H5Dget_space(dataset), H5Sclose), type(H5Dget_type(dataset), H5Tclose),
+      layout(H5Dget_create_plist(dataset), H5Pclose);
+  check<DataError>(space.valid() && type.valid() && layout.valid(), where, " is damaged");
+  hsize_t dims[H5S_MAX_RANK] = {};
+  const int rank = H5Sget_simple_extent_ndims(space);
+  check<DataError>(rank == 3 && H5Sget_simple_extent_dims(space, dims, nullptr) == 3, where, " has ", rank,
+                   " dimensions, 3 expected");
+  const auto kind = H5Tget_class(type);
+  const auto width = static_cast<std::int64_t>(H5Tget_size(type));
+  check<DataError>((kind == H5T_INTEGER || kind == H5T_FLOAT) && width >= 1 && width <= 8, where, " holds no plain numbers");
+  Shape shape;
+  for (int i = 0; i < 3; ++i) {
+    check<DataError>(dims[i] > 0 && dims[i] <= 65'536, where, ": dimension ", i, " is ", dims[i]);
+    shape.push_back(static_cast<std::int64_t>(dims[i]));
+  }
+  const std::int64_t limit = (tcf.bytes + 4096) * max_deflate_ratio;
+  check<DataError>(shape.count() * width <= limit, where, ": ", shape, " does not fit into a file of ", tcf.bytes, " bytes");
+  check<DataError>(H5Pget_external_count(layout) == 0, where, " lies in another file");
+  check<DataError>(H5Dget_storage_size(dataset) > 0, where, " holds no data");
+  if (H5Pget_layout(layout) == H5D_CHUNKED) {
+    hsize_t chunk[H5S_MAX_RANK] = {};
+    std::int64_t chunk_bytes = width;
+    check<DataError>(H5Pget_chunk(layout, 3, chunk) == 3, where, " is damaged");
+    for (int i = 0; i < 3; ++i) chunk_bytes = checked_times(chunk_bytes, static_cast<std::int64_t>(chunk[i]), where);
+    check<DataError>(chunk_bytes <= limit, where, ": chunks of ", chunk_bytes, " bytes in a file of ", tcf.bytes);
+  }
+  return shape;
+}
+
+}  // namespace
+
+Volume read_tcf(const std::filesystem::path& path, const TcfOptions& options) {
+  const Hdf5 guard;
+  const TcfFile tcf(path);
+  const std::string frame = frame_name(options.frame);
+  const std::string where = tcf.name + ": tcf: " + group_path + "/" + frame;
+  check<DataError>(is_plain_link(tcf.group, frame.c_str()), where, " is not there");
+  const Id dataset(H5Dopen2(tcf.group, frame.c_str(), H5P_DEFAULT), H5Dclose);
+  check<DataError>(dataset.valid(), where, " is no dataset");
+
+  Volume v;
+  v.source = path;
+  v.name = path.stem().string();
+  v.image = empty(checked_shape(tcf, dataset, where));
+  float* data = v.image.mutable_data<float>();
+  check<DataError>(H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0, where,
+                   " cannot be read: damaged, or packed in a way this HDF5 does not know");
+  const Id type(H5Dget_type(dataset), H5Tclose);
+  if (H5Tget_class(type) == H5T_INTEGER)
+    for (std::int64_t i = 0; i < v.image.size(); ++i) data[i] = static_cast<float>(data[i] / index_scale);
+  constexpr const char* attributes[] = {"ResolutionZ", "ResolutionY", "ResolutionX"};
+  v.spacing_known = true;
+  for (std::size_t i = 0; i < 3; ++i) v.spacing_known = read_resolution(tcf, attributes[i], v.spacing[i]) && v.spacing_known;
+  return v;
+}
+
+int count_tcf_frames(const std::filesystem::path& path) {
+  const Hdf5 guard;
+  const TcfFile tcf(path);
+  int frames = 0;
+  while (frames < 1'000'000 && is_plain_link(tcf.group, frame_name(frames).c_str())) ++frames;
+  return frames;
+}
+
+void write_tcf(const std::filesystem::path& path, const Volume& volume) {
+  const Tensor& x = volume.image;
+  check(x.defined() && x.rank() == 3 && x.size() > 0, path.string(), ": tcf: writes [D,H,W], got ",
+        x.defined() ? x.shape() : Shape());
+  Tensor index = empty(x.shape(), {.dtype = DType::f64});
+  copy(x, index);
+  std::vector<std::uint16_t> stored(static_cast<std::size_t>(x.size()));
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    const double v = std::round(index.data<double>()[i] * index_scale);
+    check(v >= 0 && v <= 65'535, path.string(), ": tcf: a refractive index of ", v / index_scale, " cannot be stored");
+    stored[i] = static_cast<std::uint16_t>(v);
+  }
+
+  const Hdf5 guard;
+  // HDF5's "core" driver keeps the file in memory; it is written as every other file, whole or not at all.
+  const Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  check(H5Pset_fapl_core(access, 1 << 20, 0) >= 0, path.string(), ": tcf: cannot start HDF5");
+  const Id file(H5Fcreate("tcf in memory", H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
+  const Id data(H5Gcreate2(file, "Data", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
+  const Id group(H5Gcreate2(data, "3D", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
+  const Id scalar(H5Screate(H5S_SCALAR), H5Sclose);
+  constexpr const char* attributes[] = {"ResolutionZ", "ResolutionY", "ResolutionX"};
+  for (std::size_t i = 0; i < 3 && volume.spacing_known; ++i) {
+    const Id a(H5Acreate2(group, attributes[i], H5T_NATIVE_DOUBLE, scalar, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+    check(H5Awrite(a, H5T_NATIVE_DOUBLE, &volume.spacing[i]) >= 0, path.string(), ": tcf: cannot write ", attributes[i]);
+  }
+  hsize_t dims[3], chunk[3];
+  for (int i = 0; i < 3; ++i) {
+    dims[i] = static_cast<hsize_t>(x.dim(i));
+    chunk[i] = std::min<hsize_t>(dims[i], 64);
+  }
+  const Id space(H5Screate_simple(3, dims, nullptr), H5Sclose), layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_chunk(layout, 3, chunk);
+  if (H5Zfilter_avail(H5Z_FILTER_DEFLATE) > 0) H5Pset_deflate(layout, 4);
+  const Id dataset(H5Dcreate2(group, "000000", H5T_STD_U16LE, space, H5P_DEFAULT, layout, H5P_DEFAULT), H5Dclose);
+  check(dataset.valid() && H5Dwrite(dataset, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, stored.data()) >= 0 &&
+            H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0,
+        path.string(), ": tcf: HDF5 cannot write");
+  const ssize_t bytes = H5Fget_file_image(file, nullptr, 0);
+  check(bytes > 0, path.string(), ": tcf: HDF5 cannot write");
+  std::string image(static_cast<std::size_t>(bytes), '\0');
+  check(H5Fget_file_image(file, image.data(), image.size()) == bytes, path.string(), ": tcf: HDF5 cannot write");
+  atomic_write(path, image);
+}
+
+#else
+
+Volume read_tcf(const std::filesystem::path& path, const TcfOptions&) {
+  missing_library(path.string() + ": TCF", "libhdf5-dev", "CUBOID_WITH_HDF5");
+}
+int count_tcf_frames(const std::filesystem::path& path) {
+  missing_library(path.string() + ": TCF", "libhdf5-dev", "CUBOID_WITH_HDF5");
+}
+void write_tcf(const std::filesystem::path& path, const Volume&) {
+  missing_library(path.string() + ": TCF", "libhdf5-dev", "CUBOID_WITH_HDF5");
+}
+
+#endif
+
+}  // namespace cuboid

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/loader.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "core/parallel.h"
+#include "core/random.h"
+
+namespace cuboid {
+namespace {
+constexpr std::uint64_t shuffle_stream = 0x73687566666c65;  // "shuffle"
+}
+
+/// Batches are numbered through all epochs. Workers take the next number that is not too far ahead of the consumer and put
+/// their batch, or the error it met, under it.
+struct Loader::Impl {
+  Dataset data;
+  std::vector<std::int64_t> indices;
+  LoaderOptions options;
+  std::int64_t per_epoch = 0;
+  bool announced_end = false;  // next() has said "end of the epoch" for the batch before `wanted`
+
+  struct Made {
+    Batch batch;
+    std::exception_ptr error;
+  };
+  mutable std::mutex guard;  // of all below
+  std::condition_variable work, ready;
+  std::map<std::int64_t, Made> made;
+  std::int64_t wanted = 0, claimed = 0;
+  std::atomic<bool> stop = false;  // also looked at between two volumes of a batch
+  std::vector<std::thread> threads;
+
+  Batch make(std::int64_t number) const {
+    Batch b;
+    b.epoch = number / per_epoch;
+    b.position = number % per_epoch;
+    const auto n = static_cast<std::int64_t>(indices.size());
+    const std::int64_t first = b.position * options.batch, count = std::min(options.batch, n - first);
+    std::vector<std::int64_t> order;
+    if (options.shuffle) order = permutation({options.seed, shuffle_stream, static_cast<std::uint64_t>(b.epoch)}, n);
+    for (std::int64_t i = first; i < first + count; ++i)
+      b.indices.push_back(indices[static_cast<std::size_t>(order.empty() ? i : order[static_cast<std::size_t>(i)])]);
+
+    const Shape item = data.shape();
+    b.x = empty({count, item[0], item[1], item[2], item[3]});
+    b.labels = empty({count}, {.dtype = DType::i64});
+    std::int64_t* labels = b.labels.mutable_data<std::int64_t>();
+    for (std::int64_t k = 0; k < count && !stop; ++k) {
+      const std::int64_t i = b.indices[static_cast<std::size_t>(k)];
+      labels[k] = data[i].label;
+      const Tensor volume = data.load(i);
+      const Tensor slot(b.x.storage(), k * item.count(), item, dense_strides(item), DType::f32);
+      if (options.augment.identity())
+        std::memcpy(slot.mutable_data<float>(), volume.data<float>(), static_cast<std::size_t>(volume.view().bytes()));
+      else augment(volume, slot, draw_augmentation(options.augment, options.seed, b.epoch, i), options.augment);
+    }
+    return b;
+  }
+
+  void run() {
+    const SerialScope serial;
+    std::unique_lock lock(guard);
+    for (;;) {
+      work.wait(lock, [&] { return stop || claimed < wanted + std::max(1, options.prefetch); });
+      if (stop) return;
+      const std::int64_t number = claimed++;
+      lock.unlock();
+      Made result;
+      try {
+        result.batch = make(number);
+      } catch (...) {
+        result.error = std::current_exception();
+      }
+      lock.lock();
+      if (number >= wanted) made[number] = std::move(result);
+      ready.notify_all();
+    }
+  }
+
+  void start() {
+    stop = false;
+    for (int i = 0; i < options.workers; ++i) threads.emplace_back([this] { run(); });
+  }
+  void halt() {
+    {
+      const std::scoped_lock lock(guard);
+      stop = true;
+    }
+    work.notify_all();
+    for (auto& t : threads) t.join();
+    threads.clear();
+    made.clear();
+  }
+  ~Impl() { halt(); }
+};
+
+Loader::Loader(Dataset dataset, std::vector<std::int64_t> indices, LoaderOptions options) : p_(std::make_unique<Impl>()) {
+  check(options.batch >= 1 && options.workers >= 0 && options.workers <= 256 && options.prefetch >= 0, "loader: batch ",
+        options.batch, ", workers ", options.workers, ", prefetch ", options.prefetch, " make no sense");
+  for (const auto i : indices) check(i >= 0 && i < dataset.size(), "loader: sample ", i, " of ", dataset.size());
+  const auto n = static_cast<std::int64_t>(indices.size());
+  p_->per_epoch = options.drop_last ? n / options.batch : (n + options.batch - 1) / options.batch;
+  check<DataError>(p_->per_epoch > 0, "loader: ", n, " samples make no batch of ", options.batch);
+  p_->data = std::move(dataset);
+  p_->indices = std::move(indices);
+  p_->options = options;
+  p_->start();
+}
+Loader::~Loader() = default;
+Loader::Loader(Loader&&) noexcept = default;
+Loader& Loader::operator=(Loader&&) noexcept = default;
+
+std::int64_t Loader::batches() const { return p_->per_epoch; }
+std::int64_t Loader::samples() const {
+  const auto n = static_cast<std::int64_t>(p_->indices.size());
+  return p_->options.drop_last ? p_->per_epoch * p_->options.batch : n;
+}
+
+std::optional<Batch> Loader::next() {
+  Impl& p = *p_;
+  if (p.wanted > 0 && p.wanted % p.per_epoch == 0 && !p.announced_end) {
+    p.announced_end = true;
+    return std::nullopt;
+  }
+  Batch batch;
+  if (p.options.workers == 0) {
+    batch = p.make(p.wanted);
+    ++p.wanted;
+  } else {
+    std::unique_lock lock(p.guard);
+    p.ready.wait(lock, [&] { return p.made.contains(p.wanted); });
+    const auto found = p.made.find(p.wanted);
+    if (found->second.error) std::rethrow_exception(found->second.error);
+    batch = std::move(found->second.batch);
+    p.made.erase(found);
+    ++p.wanted;
+    p.work.notify_one();
+  }
+  p.announced_end = false;
+  return batch;
+}
+
+LoaderState Loader::state() const {
+  const Impl& p = *p_;
+  if (p.wanted > 0 && p.wanted % p.per_epoch == 0 && !p.announced_end) return {p.wanted / p.per_epoch - 1, p.per_epoch};
+  return {p.wanted / p.per_epoch, p.wanted % p.per_epoch};
+}
+
+void Loader::seek(LoaderState state) {
+  Impl& p = *p_;
+  check(state.epoch >= 0 && state.position >= 0 && state.position <= p.per_epoch, "loader: no batch at epoch ", state.epoch,
+        ", position ", state.position, " (", p.per_epoch, " batches an epoch)");
+  p.halt();
+  p.wanted = p.claimed = state.epoch * p.per_epoch + state.position;
+  p.announced_end = state.position < p.per_epoch;
+  p.start();
+}
+
+}  // namespace cuboid
