@@ -46,6 +46,9 @@ void fork_join(int threads, F&& worker) {
 
 }  // namespace
 
+SerialScope::SerialScope() : before_(inside) { inside = true; }
+SerialScope::~SerialScope() { inside = before_; }
+
 int thread_count() { return chosen_threads(); }
 void set_thread_count(int threads) { chosen_threads() = threads < 1 ? 1 : threads; }
 

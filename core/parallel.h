@@ -24,6 +24,19 @@ void parallel_for(std::int64_t count, F&& f) {
       count, [](const void* context, std::int64_t i) { (*const_cast<Fn*>(static_cast<const Fn*>(context)))(i); }, &f);
 }
 
+/// While it lives, the loops of this thread run serially: for workers that stand beside the main thread, whose own teams
+/// of threads would only be in its way.
+class SerialScope {
+ public:
+  SerialScope();
+  ~SerialScope();
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  bool before_;
+};
+
 /// Calls f(begin, end) for pieces of [0, count) that are `grain` long (the last one shorter).
 template <class F>
 void parallel_ranges(std::int64_t count, std::int64_t grain, F&& f) {
