@@ -54,5 +54,5 @@ std::string data_error(F&& f) {
 }  // namespace cuboid::test
 
 #define EXPECT_SAYS(text, ...)                                          \
-  for (const std::string& part : std::vector<std::string>{__VA_ARGS__}) \
-  EXPECT_NE((text).find(part), std::string::npos) << "'" << (text) << "' does not say '" << part << "'"
+  for (const std::string& said : std::vector<std::string>{__VA_ARGS__}) \
+  EXPECT_NE((text).find(said), std::string::npos) << "'" << (text) << "' does not say '" << said << "'"
