@@ -137,4 +137,184 @@ TEST(Conv, OneDnnEqualsTheReference) {
 TEST(Conv, OneDnnEqualsTheReferenceInBf16) { compare_rows(DType::bf16, random_problems(90)); }
 #endif
 
+// ---- any layout, any strides -------------------------------------------------------------------
+
+TEST(Conv, LayoutsAgreeAndTheResultFollowsX) {
+  for (const DType dtype : {DType::f32, DType::f64, DType::f16})
+    for (const char* force : {"", reference}) {
+      const dispatch::Forced forced(force);
+      const Problem p{{2, 4, 5, 6, 3}, {6, 2, 3, 1, 2}, {{1, 2, 1}, {1, 0, 1}, {0, 0, 1}, {1, 1, 2}, 2}};
+      const Results expected = run_all(p, dtype, Lies::contiguous);
+      EXPECT_TRUE(expected.y.is(Layout::contiguous));
+      EXPECT_TRUE(expected.dx.is(Layout::contiguous));
+      for (const Lies how : {Lies::channels_last, Lies::view}) {
+        const Results got = run_all(p, dtype, how);
+        EXPECT_TRUE(got.y.is(Layout::channels_last));
+        EXPECT_TRUE(equal(got.y, expected.y)) << dtype << ' ' << name_of(how);
+        EXPECT_TRUE(equal(got.dx, expected.dx)) << dtype << ' ' << name_of(how);
+        EXPECT_TRUE(equal(got.dw, expected.dw)) << dtype << ' ' << name_of(how);
+      }
+    }
+}
+
+TEST(Conv, WeightsMayBeAView) {
+  const Tensor x = random({2, 5, 4, 4}, {.dtype = DType::f32}), w = random({3, 5, 3, 3}, {.seed = 2, .dtype = DType::f32});
+  const ConvSpec spec = ConvSpec::make(2, 1, 1);
+  EXPECT_TRUE(equal(conv(x, laid(w, Lies::view), spec), conv(x, w, spec)));
+}
+
+// Packed copies of the weights live with them until they change.
+TEST(Conv, ChangedWeightsAreSeen) {
+  const Recording off(false);
+  const Tensor x = laid(random({1, 16, 4, 4, 4}, {.dtype = DType::f32}), Lies::channels_last);
+  const Tensor w = random({16, 16, 3, 3, 3}, {.seed = 2, .dtype = DType::f32});
+  const ConvSpec spec = ConvSpec::make(3, 1, 1);
+  const Tensor before = conv(x, w, spec), again = conv(x, w, spec);
+  EXPECT_TRUE(equal(again, before));
+  fill(w, 0);
+  EXPECT_EQ(share_of_zeros(conv(x, w, spec)), 1);
+}
+
+// By hand: a 2x2 window of ones slid over 1..9.
+TEST(Conv, KnownResult) {
+  const Tensor x = from_values<float>({1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 1, 3, 3}), w = full({1, 1, 2, 2}, 1);
+  EXPECT_EQ(conv(x, w, ConvSpec::make(2)).to_vector(), (std::vector<double>{12, 16, 24, 28}));
+  const Tensor bias = full({1}, 0.5);
+  EXPECT_EQ(conv(x, w, bias, ConvSpec::make(2, 2)).to_vector(), (std::vector<double>{12.5}));
+  // PyTorch's conv_transpose2d of [[1,2],[3,4]] with ones, stride 2.
+  const Tensor y = conv_transpose(from_values<float>({1, 2, 3, 4}, {1, 1, 2, 2}), w, ConvSpec::make(2, 2));
+  EXPECT_EQ(y.to_vector(), (std::vector<double>{1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4}));
+  EXPECT_EQ(conv_transpose(full({1, 4, 5, 5}, 1), full({4, 3, 3, 3}, 1), ConvSpec::make(2, 2, 1), {1, 1}).shape(),
+            (Shape{1, 3, 10, 10}));
+}
+
+// ---- derivatives -------------------------------------------------------------------------------
+
+TEST(Conv, Gradcheck) {
+  Random r(5);
+  for (int i = 0; i < 12; ++i) {
+    Problem p = random_problem(r);
+    while (Shape(p.x).count() > 150 || Shape(p.w).count() > 150) p = random_problem(r);
+    const Shape y = p.spec.output_shape(p.x, p.w);
+    const GradcheckOptions o{.second_order = i < 6, .coordinates = 12};
+    SCOPED_TRACE(join_text(p));
+    gradcheck([&](const Tensors& in) { return conv(in[0], in[1], in[2], p.spec); },
+              {random(p.x), random(p.w, {.seed = 2}), random({p.w[0]}, {.seed = 3})}, o);
+    gradcheck([&](const Tensors& in) { return conv_input(in[0], in[1], p.spec, p.x); }, {random(y), random(p.w, {.seed = 2})}, o);
+    gradcheck([&](const Tensors& in) { return conv_weight(in[0], in[1], p.spec, p.w); }, {random(y), random(p.x, {.seed = 2})},
+              o);
+  }
+  gradcheck(
+      [](const Tensors& in) {
+        return conv_transpose(in[0], in[1], ConvSpec::make(2, 2, 1), {1, 0});
+      },
+      {random({2, 3, 3, 2}), random({3, 2, 3, 3}, {.seed = 2})}, {.second_order = true, .coordinates = 12});
+}
+
+TEST(Conv, OnlyWantedGradientsAreComputed) {
+  const Tensor x = random({1, 3, 4, 4}), w = random({2, 3, 3, 3}).requires_grad(true);
+  const Tensor y = sum(conv(x, w, ConvSpec::make(2)));
+  profiler::enable(true);
+  profiler::clear();
+  grad(y, {w});
+  profiler::enable(false);
+  for (const auto& e : profiler::events()) EXPECT_STRNE(e.op, "conv_input");
+}
+
+// ---- determinism, accuracy ---------------------------------------------------------------------
+
+/// Real shapes, large enough to be cut into pieces in each way that exists.
+std::vector<Problem> large_problems() {
+  return {{{4, 32, 8, 8, 8}, {32, 32, 3, 3, 3}, ConvSpec::make(3, 1, 1)},    // samples
+          {{1, 32, 16, 12, 8}, {48, 32, 3, 3, 3}, ConvSpec::make(3, 1, 1)},  // slabs
+          {{1, 16, 40, 40}, {32, 16, 5, 5}, ConvSpec::make(2, 2, 2)},
+          {{2, 128, 8, 8, 8}, {64, 128, 1, 1, 1}, ConvSpec::make(3)},         // one line of voxels
+          {{3, 64, 16, 16, 16}, {32, 64, 1, 1, 1}, ConvSpec::make(3)},        // many voxels: sums over parts
+          {{8, 64, 2, 2, 2}, {32, 64, 3, 3, 3}, ConvSpec::make(3, 1, 1)},     // tap by tap
+          {{2, 1, 24, 24, 24}, {16, 1, 7, 7, 7}, ConvSpec::make(3, 2, 3)},    // patches
+          {{2, 32, 20, 20}, {32, 1, 3, 3}, ConvSpec::make(2, 1, 1, 1, 32)}};  // depthwise
+}
+
+Results run_random(const Problem& p, DType dtype, const char* force = "") {
+  const Recording off(false);
+  const dispatch::Forced forced(force);
+  const Tensor x = laid(random(p.x, {.dtype = dtype}), Lies::channels_last), w = random(p.w, {.seed = 2, .dtype = dtype});
+  const Tensor g = laid(random(p.spec.output_shape(p.x, p.w), {.seed = 3, .dtype = dtype}), Lies::channels_last);
+  return {conv(x, w, p.spec), conv_input(g, w, p.spec, p.x), conv_weight(g, x, p.spec, p.w)};
+}
+
+TEST(Conv, BitsDoNotDependOnTheThreads) {
+  const int before = thread_count();
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const Problem& p : large_problems()) {
+      set_thread_count(1);
+      const Results one = run_random(p, dtype);
+      for (const int threads : {2, 5}) {
+        set_thread_count(threads);
+        const Results many = run_random(p, dtype);
+        EXPECT_TRUE(equal(many.y, one.y)) << dtype << ' ' << p;
+        EXPECT_TRUE(equal(many.dx, one.dx)) << dtype << ' ' << p;
+        EXPECT_TRUE(equal(many.dw, one.dw)) << dtype << ' ' << p;
+      }
+    }
+  set_thread_count(before);
+}
+
+/// Largest difference in units of the root mean square of the expected values.
+double relative_error(const Tensor& got, const Tensor& expected) {
+  const auto a = got.to_vector(), b = expected.to_vector();
+  double worst = 0, square = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    worst = std::max(worst, std::abs(a[i] - b[i]));
+    square += b[i] * b[i];
+  }
+  return worst / std::sqrt(square / static_cast<double>(b.size()));
+}
+
+TEST(Conv, RoundingIsThatOfTheType) {
+  for (const Problem& p : large_problems()) {
+    if (geometry(DType::f64, p.x, p.w, p.spec.output_shape(p.x, p.w), p.spec).flops() > 6e7) continue;  // slow in f64
+    for (const auto& [dtype, tolerance] : {std::pair{DType::f32, 5e-6}, {DType::bf16, 4e-2}}) {
+      const Results got = run_random(p, dtype), exact = run_random(p, DType::f64);
+      // bf16 rounds its inputs: the exact result for the rounded ones differs, which the tolerance covers.
+      EXPECT_LT(relative_error(got.y, exact.y), tolerance) << dtype << ' ' << p;
+      EXPECT_LT(relative_error(got.dx, exact.dx), tolerance) << dtype << ' ' << p;
+      EXPECT_LT(relative_error(got.dw, exact.dw), tolerance) << dtype << ' ' << p;
+    }
+  }
+}
+
+// ---- bad input ---------------------------------------------------------------------------------
+
+TEST(Conv, ErrorsNameBothSides) {
+  const Tensor x = zeros({1, 2, 4, 4}), w = zeros({3, 1, 3, 3});
+  const ConvSpec spec = ConvSpec::make(2);
+  EXPECT_EQ(error_of([&] { conv(x, w, spec); }), "conv: x has 2 channels, w expects 1");
+  EXPECT_EQ(error_of([&] { conv(x, w, ConvSpec::make(2, 1, 0, 1, 2)); }), "conv: 3 output channels do not divide into 2 groups");
+  EXPECT_EQ(error_of([&] {
+              conv(x, zeros({3, 2, 5, 5}), spec);
+            }),
+            "conv: the result is empty: x [1,2,4,4] with padding [0,0][0,0] is smaller than the kernel of w [3,2,5,5] with "
+            "dilation [1,1]");
+  EXPECT_EQ(error_of([&] { conv(x, zeros({3, 2, 3, 3}), zeros({2}), spec); }), "conv: bias is [2], w [3,2,3,3] expects [3]");
+  EXPECT_EQ(error_of([&] {
+              conv(x, zeros({3, 2, 3, 3}, {.dtype = DType::f64}), spec);
+            }),
+            "conv: needs equal floating types, got f32 and f64");
+  EXPECT_EQ(error_of([&] {
+              conv_input(zeros({1, 3, 3, 3}), zeros({3, 2, 3, 3}), spec, x.shape());
+            }),
+            "conv_input: g is [1,3,3,3], conv of x [1,2,4,4] gives [1,3,2,2]");
+  EXPECT_NE(error_of([&] { conv(x, zeros({3, 2, 3}), spec); }), "");
+  EXPECT_NE(error_of([&] { conv(x, zeros({3, 2, 3, 3}), ConvSpec::make(2, 0)); }), "");
+  EXPECT_NE(error_of([&] { conv(x, zeros({3, 2, 3, 3}), ConvSpec::make(3)); }), "");
+  EXPECT_NE(error_of([&] { conv_transpose(x, zeros({2, 1, 3, 3}), ConvSpec::make(2, 2), {2, 0}); }), "");
+}
+
+TEST(Conv, NoSamples) {
+  const Tensor x = zeros({0, 2, 4, 4}), w = full({3, 2, 3, 3}, 1);
+  EXPECT_EQ(conv(x, w, ConvSpec::make(2)).shape(), (Shape{0, 3, 2, 2}));
+  EXPECT_EQ(share_of_zeros(conv_weight(zeros({0, 3, 2, 2}), x, ConvSpec::make(2), w.shape())), 1);
+}
+
 }  // namespace
