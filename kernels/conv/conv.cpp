@@ -4,6 +4,7 @@
 #include "kernels/conv/geometry.h"
 #include "kernels/conv/rows.h"
 #include "kernels/dispatch.h"
+#include "kernels/layout.h"
 #include "kernels/reduce/reduce.h"
 
 namespace cuboid {
@@ -29,25 +30,9 @@ constexpr Impl<ConvWeight> weight_rows[] = {
     {"reference", Device::cpu, always, cpu::conv_weight},
 };
 
-/// The layout the caller works in. With one channel both look the same: channels-last, because the result has more.
-Layout layout_of(const Tensor& t) {
-  if (t.dim(1) == 1) return Layout::channels_last;
-  for (int d = 2; d < t.rank(); ++d)
-    if (t.dim(d) > 1) return t.strides()[1] > t.strides()[d] ? Layout::contiguous : Layout::channels_last;
-  return Layout::channels_last;
-}
-
-/// Dense in `layout`; t itself where it is already. For the kernels, so not recorded.
-Tensor dense(const Tensor& t, Layout layout) {
-  if (t.is(layout)) return t;
-  Tensor d = empty(t.shape(), {t.dtype(), t.device(), layout});
-  copy(t, d);
-  return d;
-}
-
 /// The fast rows read and write channels-last; a contiguous activation is converted once on the way in and out.
 Tensor activation(const Tensor& t) {
-  return is_floating(t.dtype()) && t.dtype() != DType::f64 ? dense(t, Layout::channels_last) : t;
+  return is_floating(t.dtype()) && t.dtype() != DType::f64 ? in_layout(t, Layout::channels_last) : t;
 }
 Tensor result(const Shape& shape, const Tensor& like) {
   return empty(shape, {like.dtype(), like.device(), Layout::channels_last});
@@ -69,11 +54,11 @@ Tensor input_of(const Tensor& g, const Tensor& w, const ConvSpec& spec, const Sh
   check_types("conv_input", g, w);
   const Shape expected = spec.output_shape(x_shape, w.shape());
   check(g.shape() == expected, "conv_input: g is ", g.shape(), ", conv of x ", x_shape, " gives ", expected);
-  const Tensor gl = activation(g), wl = dense(w, Layout::contiguous), dx = result(x_shape, g);
+  const Tensor gl = activation(g), wl = in_layout(w, Layout::contiguous), dx = result(x_shape, g);
   if (dx.size() > 0)
     run({"conv_input", flops(x_shape, w.shape(), expected, spec)}, input_rows, gl.view(), wl.view(), dx.mutate(), spec,
         wl.storage() == w.storage() ? home : nullptr);
-  return record("conv_input", dense(dx, layout_of(g)), {g, w}, [=](const Tensor& gg, const Step& step) {
+  return record("conv_input", in_layout(dx, layout_of(g)), {g, w}, [=](const Tensor& gg, const Step& step) {
     return Tensors{step.wants(0) ? conv(gg, w, spec) : Tensor(), step.wants(1) ? conv_weight(g, gg, spec, w.shape()) : Tensor()};
   });
 }
@@ -89,7 +74,7 @@ Tensor conv(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvSpec
     check_types("conv", x, bias);
     check(bias.shape() == Shape{w.dim(0)}, "conv: bias is ", bias.shape(), ", w ", w.shape(), " expects ", Shape{w.dim(0)});
   }
-  const Tensor xl = activation(x), wl = dense(w, Layout::contiguous), y = result(shape, x);
+  const Tensor xl = activation(x), wl = in_layout(w, Layout::contiguous), y = result(shape, x);
   if (y.size() > 0)
     run({"conv", flops(x.shape(), w.shape(), shape, spec)}, forward_rows, xl.view(), wl.view(),
         bias.defined() ? bias.view() : View(), y.mutate(), spec, wl.storage() == w.storage() ? home_of(w) : nullptr);
@@ -98,7 +83,7 @@ Tensor conv(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvSpec
   const Layout layout = layout_of(x);
   const std::size_t count = inputs.size();
   const Shape x_shape = x.shape();
-  return record("conv", dense(y, layout), inputs, [=](const Tensor& g, const Step& step) {
+  return record("conv", in_layout(y, layout), inputs, [=](const Tensor& g, const Step& step) {
     Tensors gs(count);
     if (step.wants(0)) gs[0] = conv_input(g, w, spec, x_shape);
     if (step.wants(1)) gs[1] = conv_weight(g, x, spec, w.shape());

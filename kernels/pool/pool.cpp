@@ -5,6 +5,7 @@
 
 #include "core/autograd.h"
 #include "kernels/dispatch.h"
+#include "kernels/layout.h"
 #include "kernels/pool/rows.h"
 #include "kernels/reduce/reduce.h"
 
@@ -69,17 +70,8 @@ constexpr Impl<MaxPoolGather> gather_rows[] = {
     {"reference", Device::cpu, always, cpu::max_pool_gather},
 };
 
-/// Row-major stays row-major, everything else becomes channels-last.
-Layout layout_of(const Tensor& x) { return x.is(Layout::contiguous) ? Layout::contiguous : Layout::channels_last; }
-
-Tensor dense(const Tensor& x, Layout layout) {
-  if (x.is(layout)) return x;
-  const Tensor d = empty(x.shape(), {x.dtype(), x.device(), layout});
-  copy(x, d);
-  return d;
-}
 /// The fast rows work channels-last; a row-major activation is converted on the way in and out.
-Tensor inner(const Tensor& x) { return dense(x, Layout::channels_last); }
+Tensor inner(const Tensor& x) { return in_layout(x, Layout::channels_last); }
 Tensor result(const Shape& shape, const Tensor& like, DType dtype) {
   return empty(shape, {dtype, like.device(), Layout::channels_last});
 }
@@ -87,7 +79,7 @@ Tensor result(const Shape& shape, const Tensor& like, DType dtype) {
 Tensor avg_pool_backward(const Tensor& g, const PoolSpec& spec, const Shape& x_shape) {
   const Tensor gi = inner(g), dx = result(x_shape, g, g.dtype());
   if (dx.size() > 0) run({"avg_pool_backward"}, avg_backward_rows, gi.view(), dx.mutate(), spec);
-  return record("avg_pool_backward", dense(dx, layout_of(g)), {g},
+  return record("avg_pool_backward", in_layout(dx, layout_of(g)), {g},
                 [=](const Tensor& gg, const Step&) { return Tensors{avg_pool(gg, spec)}; });
 }
 
@@ -96,14 +88,14 @@ Tensor gather(const Tensor& x, const Tensor& index, const PoolSpec& spec);
 Tensor scatter(const Tensor& g, const Tensor& index, const PoolSpec& spec, const Shape& x_shape) {
   const Tensor gi = inner(g), dx = result(x_shape, g, g.dtype());
   if (dx.size() > 0) run({"max_pool_backward"}, scatter_rows, gi.view(), index.view(), dx.mutate(), spec);
-  return record("max_pool_backward", dense(dx, layout_of(g)), {g},
+  return record("max_pool_backward", in_layout(dx, layout_of(g)), {g},
                 [=](const Tensor& gg, const Step&) { return Tensors{gather(gg, index, spec)}; });
 }
 
 Tensor gather(const Tensor& x, const Tensor& index, const PoolSpec& spec) {
   const Tensor xi = inner(x), y = result(index.shape(), x, x.dtype());
   if (y.size() > 0) run({"max_pool_gather"}, gather_rows, xi.view(), index.view(), y.mutate());
-  return record("max_pool_gather", dense(y, layout_of(x)), {x},
+  return record("max_pool_gather", in_layout(y, layout_of(x)), {x},
                 [=, shape = x.shape()](const Tensor& g, const Step&) { return Tensors{scatter(g, index, spec, shape)}; });
 }
 
@@ -112,7 +104,7 @@ Tensor gather(const Tensor& x, const Tensor& index, const PoolSpec& spec) {
 Tensor avg_pool(const Tensor& x, const PoolSpec& spec) {
   const Tensor xi = inner(x), y = result(spec.output_shape(x.shape()), x, x.dtype());
   if (y.size() > 0) run({"avg_pool"}, avg_rows, xi.view(), y.mutate(), spec);
-  return record("avg_pool", dense(y, layout_of(x)), {x},
+  return record("avg_pool", in_layout(y, layout_of(x)), {x},
                 [spec, shape = x.shape()](const Tensor& g, const Step&) { return Tensors{avg_pool_backward(g, spec, shape)}; });
 }
 
@@ -123,7 +115,7 @@ Tensor max_pool(const Tensor& x, const PoolSpec& spec) {
   check(volume <= std::numeric_limits<std::int32_t>::max(), "max_pool: x ", x.shape(), " has too many voxels for 32-bit indices");
   const Tensor xi = inner(x), y = result(shape, x, x.dtype()), index = result(shape, x, DType::i32);
   if (y.size() > 0) run({"max_pool"}, max_rows, xi.view(), y.mutate(), index.mutate(), spec);
-  return record("max_pool", dense(y, layout_of(x)), {x}, [index, spec, x_shape = x.shape()](const Tensor& g, const Step&) {
+  return record("max_pool", in_layout(y, layout_of(x)), {x}, [index, spec, x_shape = x.shape()](const Tensor& g, const Step&) {
     return Tensors{scatter(g, index, spec, x_shape)};
   });
 }
