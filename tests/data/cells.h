@@ -12,7 +12,7 @@ namespace cuboid::test {
 inline Tensor noise(const Shape& shape, std::uint64_t seed) {
   const Tensor t = empty(shape);
   float* p = t.mutable_data<float>();
-  Random random(RandomKey{.seed = seed});
+  cuboid::Random random(RandomKey{.seed = seed});
   for (std::int64_t i = 0; i < t.size(); ++i) p[i] = static_cast<float>(random.uniform());
   return t;
 }
