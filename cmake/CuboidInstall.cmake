@@ -13,6 +13,7 @@ install(DIRECTORY ${rooms} ${PROJECT_BINARY_DIR}/generated/core DESTINATION ${CM
   FILES_MATCHING PATTERN "*.h")
 if(TARGET cuboid)
   install(TARGETS cuboid RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(DIRECTORY apps/csf/tasks DESTINATION ${CMAKE_INSTALL_DATADIR}/cuboid)
 endif()
 
 # Static libraries pass their own needs on: find them again, in the same way, on the consumer's machine.
