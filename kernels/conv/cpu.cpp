@@ -49,6 +49,15 @@ bool output_at(const Geometry& s, const Triple& i, const Triple& tap, Triple& o)
   return true;
 }
 
+/// f(job) for each of `jobs` equal parts of the work; small problems stay on one thread.
+template <class F>
+void each_job(const Geometry& s, std::int64_t jobs, F&& f) {
+  const auto work = static_cast<std::int64_t>(s.flops()) / jobs;
+  parallel_ranges(jobs, 1 + 50000 / (1 + work), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t job = begin; job < end; ++job) f(job);
+  });
+}
+
 }  // namespace
 
 void conv_forward(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage*) {
@@ -56,7 +65,7 @@ void conv_forward(const View& x, const View& w, const View& bias, const Out& y, 
   const std::int64_t inputs = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
   visit_floating(x.dtype, "conv", [&]<class T>() {
     const Grid<T> gx(x), gw(w), gy(y);
-    parallel_for(s.samples * s.out_channels, [&](std::int64_t job) {
+    each_job(s, s.samples * s.out_channels, [&](std::int64_t job) {
       const std::int64_t n = job / s.out_channels, k = job % s.out_channels, first = k / outputs * inputs;
       each(s.out, [&](const Triple& o) {
         Accum<T> sum = bias.data ? static_cast<Accum<T>>(bias.as<T>()[k * bias.stride(0)]) : 0;
@@ -77,7 +86,7 @@ void conv_input(const View& g, const View& w, const Out& dx, const ConvSpec& spe
   const std::int64_t inputs = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
   visit_floating(g.dtype, "conv_input", [&]<class T>() {
     const Grid<T> gg(g), gw(w), gx(dx);
-    parallel_for(s.samples * s.in_channels, [&](std::int64_t job) {
+    each_job(s, s.samples * s.in_channels, [&](std::int64_t job) {
       const std::int64_t n = job / s.in_channels, c = job % s.in_channels, first = c / inputs * outputs;
       each(s.in, [&](const Triple& i) {
         Accum<T> sum = 0;
@@ -98,7 +107,7 @@ void conv_weight(const View& g, const View& x, const Out& dw, const ConvSpec& sp
   const std::int64_t inputs = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
   visit_floating(x.dtype, "conv_weight", [&]<class T>() {
     const Grid<T> gg(g), gx(x), gw(dw);
-    parallel_for(s.out_channels * inputs, [&](std::int64_t job) {
+    each_job(s, s.out_channels * inputs, [&](std::int64_t job) {
       const std::int64_t k = job / inputs, c = job % inputs, first = k / outputs * inputs;
       each(s.kernel, [&](const Triple& tap) {
         Accum<T> sum = 0;

@@ -23,9 +23,12 @@ void each_block(const View& a, const Out& c, F&& f) {
   const std::int64_t m = c.dim(1), row_flops = 2 * a.dim(2) * c.dim(2);
   const std::int64_t rows = std::clamp<std::int64_t>(4'000'000 / std::max<std::int64_t>(1, row_flops) / 16 * 16, 16, 4096);
   const std::int64_t blocks = (m + rows - 1) / rows;
-  parallel_for(c.dim(0) * blocks, [&](std::int64_t job) {
-    const std::int64_t begin = job % blocks * rows;
-    f(job / blocks, begin, std::min(m, begin + rows));
+  const std::int64_t block_flops = 1 + row_flops * std::min(m, rows);
+  parallel_ranges(c.dim(0) * blocks, 1 + 1'000'000 / block_flops, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t job = first; job < last; ++job) {
+      const std::int64_t begin = job % blocks * rows;
+      f(job / blocks, begin, std::min(m, begin + rows));
+    }
   });
 }
 

@@ -24,6 +24,15 @@ void each(const View& a, const View& b, std::int64_t segment, std::int64_t segme
     }
 }
 
+/// f(i) for each channel of each segment.
+template <class F>
+void each_channel(const View& x, std::int64_t segments, F&& f) {
+  const std::int64_t count = segments * x.dim(1);
+  parallel_ranges(count, 1 + 20000 / (x.size() / count), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) f(i);
+  });
+}
+
 }  // namespace
 
 void norm_statistics(const View& x, const Out& mean, const Out& var) {
@@ -31,7 +40,7 @@ void norm_statistics(const View& x, const Out& mean, const Out& var) {
   const double count = static_cast<double>(x.size() / channels / segments);
   visit_floating(x.dtype, "norm", [&]<class T>() {
     using A = Accum<T>;
-    parallel_for(segments * channels, [&](std::int64_t i) {
+    each_channel(x, segments, [&](std::int64_t i) {
       double sum = 0, squares = 0;
       each(x, x, i / channels, segments, i % channels,
            [&](auto at, auto) { sum += static_cast<double>(static_cast<A>(x.as<T>()[at])); });
@@ -50,7 +59,7 @@ void norm_apply(const View& x, const View& mean, const View& rstd, const View& w
   const std::int64_t segments = mean.dim(0), channels = x.dim(1);
   visit_floating(x.dtype, "norm", [&]<class T>() {
     using A = Accum<T>;
-    parallel_for(segments * channels, [&](std::int64_t i) {
+    each_channel(x, segments, [&](std::int64_t i) {
       const std::int64_t c = i % channels;
       const A m = mean.as<A>()[i], scale = rstd.as<A>()[i] * (weight.data ? weight.as<A>()[c] : 1);
       const A shift = bias.data ? bias.as<A>()[c] : 0;
@@ -68,7 +77,7 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
   const double count = static_cast<double>(x.size() / channels / segments);
   visit_floating(x.dtype, "norm", [&]<class T>() {
     using A = Accum<T>;
-    parallel_for(segments * channels, [&](std::int64_t i) {
+    each_channel(x, segments, [&](std::int64_t i) {
       const std::int64_t segment = i / channels, c = i % channels;
       const A m = mean.as<A>()[i], r = rstd.as<A>()[i], scale = r * (weight.data ? weight.as<A>()[c] : 1);
       const A shift = bias.data ? bias.as<A>()[c] : 0;

@@ -28,7 +28,10 @@ struct Plane {
 /// f(n, c) for each channel of each sample.
 template <class F>
 void each_plane(const Windows& s, F&& f) {
-  parallel_for(s.samples * s.channels, [&](std::int64_t i) { f(i / s.channels, i % s.channels); });
+  const std::int64_t work = Windows::volume(s.in) + Windows::volume(s.out) * Windows::volume(s.size);
+  parallel_ranges(s.samples * s.channels, 1 + 20000 / work, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) f(i / s.channels, i % s.channels);
+  });
 }
 
 /// f(output position, output coordinates, input position) for each pair that meets.
@@ -114,12 +117,12 @@ void max_pool_gather(const View& x, const View& index, const Out& y) {
   std::int64_t volume = 1;
   for (int d = 2; d < y.rank(); ++d) volume *= y.dim(d);
   visit_floating(x.dtype, "max_pool", [&]<class T>() {
-    parallel_for(y.dim(0) * y.dim(1), [&](std::int64_t i) {
-      const std::int64_t n = i / y.dim(1), c = i % y.dim(1);
-      const Plane<T> from(x, n, c), to(y, n, c);
-      const Plane<std::int32_t> where(index, n, c);
-      for (std::int64_t v = 0; v < volume; ++v) to[v] = from[where[v]];
-    });
+    for (std::int64_t n = 0; n < y.dim(0); ++n)
+      for (std::int64_t c = 0; c < y.dim(1); ++c) {
+        const Plane<T> from(x, n, c), to(y, n, c);
+        const Plane<std::int32_t> where(index, n, c);
+        for (std::int64_t v = 0; v < volume; ++v) to[v] = from[where[v]];
+      }
   });
 }
 

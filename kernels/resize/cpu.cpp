@@ -38,13 +38,21 @@ void each_pair(const View& x, const View& y, const ResizeOptions& options, F&& f
   }
 }
 
+/// f(n, c) for each channel of each sample.
+template <class F>
+void each_plane(const View& x, const View& y, F&& f) {
+  const std::int64_t planes = x.dim(0) * x.dim(1), work = (x.size() + 8 * y.size()) / planes;
+  parallel_ranges(planes, 1 + 20000 / work, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) f(i / x.dim(1), i % x.dim(1));
+  });
+}
+
 }  // namespace
 
 void resize(const View& x, const Out& y, const ResizeOptions& options) {
   visit_floating(x.dtype, "resize", [&]<class T>() {
     using A = Accum<T>;
-    parallel_for(x.dim(0) * x.dim(1), [&](std::int64_t i) {
-      const std::int64_t n = i / x.dim(1), c = i % x.dim(1);
+    each_plane(x, y, [&](std::int64_t n, std::int64_t c) {
       const T* from = x.as<T>() + n * x.stride(0) + c * x.stride(1);
       T* to = y.as<T>() + n * y.stride(0) + c * y.stride(1);
       std::int64_t last = -1;
@@ -68,8 +76,7 @@ void resize_backward(const View& g, const Out& dx, const ResizeOptions& options)
   }
   visit_floating(g.dtype, "resize", [&]<class T>() {
     using A = Accum<T>;
-    parallel_for(g.dim(0) * g.dim(1), [&](std::int64_t i) {
-      const std::int64_t n = i / g.dim(1), c = i % g.dim(1);
+    each_plane(dx, g, [&](std::int64_t n, std::int64_t c) {
       const T* from = g.as<T>() + n * g.stride(0) + c * g.stride(1);
       T* to = dx.as<T>() + n * dx.stride(0) + c * dx.stride(1);
       const Scratch<A> sums(volume);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv/matmul.h"
 
-#include "core/parallel.h"
 #include "kernels/dispatch.h"
 #include "kernels/views/views.h"
 #include "tests/gradcheck.h"
+#include "tests/kernels/threads.h"
 
 using namespace cuboid;
 using namespace cuboid::test;
@@ -43,13 +43,12 @@ TEST(Matmul, Gradcheck) {
 }
 
 TEST(Matmul, BitsDoNotDependOnTheThreads) {
-  const int before = thread_count();
   const Tensor a = random({300, 500}, {.dtype = DType::f32}), b = random({500, 200}, {.seed = 2, .dtype = DType::f32});
-  set_thread_count(1);
-  const Tensor one = matmul(a, b);
-  set_thread_count(3);
-  EXPECT_TRUE(equal(matmul(a, b), one));
-  set_thread_count(before);
+  const auto with = [&](int threads) {
+    const Threads scope(threads);
+    return matmul(a, b);
+  };
+  EXPECT_TRUE(equal(with(3), with(1)));
 }
 
 TEST(Matmul, ErrorsNameBothSides) {
