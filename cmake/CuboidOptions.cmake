@@ -13,7 +13,7 @@ endif()
 
 add_library(cuboid_options INTERFACE)
 target_compile_options(cuboid_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -fno-math-errno ${CUBOID_ARCH_FLAG}
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -fno-math-errno -fno-trapping-math ${CUBOID_ARCH_FLAG}
   $<$<BOOL:${CUBOID_WERROR}>:-Werror>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # -Wrestrict: g++ 12 warns of "..." + std::string (GCC bug 105651)

@@ -90,12 +90,16 @@ class StridedLoop {
     const std::int64_t grain = std::max<std::int64_t>(1, piece / std::min(inner, piece));
     parallel_ranges(outer * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
       Odometer<N> outer_at(outer_dims, strides_, begin / pieces);
+      std::int64_t start = begin % pieces * piece;
       for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t start = i % pieces * piece;
         Offsets at = outer_at.offsets();
         for (std::size_t k = 0; k < N; ++k) at[k] += start * strides_[k][-1];
         f(at, std::min(piece, inner - start));
-        if (start + piece >= inner) outer_at.next();
+        start += piece;
+        if (start >= inner) {
+          start = 0;
+          outer_at.next();
+        }
       }
     });
   }

@@ -60,11 +60,18 @@ void run_as(const std::array<View, N>& in, const Out& out, Block<N, T> block, co
   const Store<T> store = out.dtype == dtype_of<T>() && steps[0] == 1 ? nullptr : storer<T>(out.dtype);
   const bool direct = !store && std::all_of(load.begin(), load.end(), [](auto l) { return l == nullptr; });
 
+  if (direct) {
+    loop.each_row([&](const auto& at, std::int64_t n) {
+      std::array<const T*, N> from;
+      for (std::size_t k = 0; k < N; ++k) from[k] = in[k].template as<const T>() + at[k + 1];
+      block(from, out.template as<T>() + at[0], n, c);
+    });
+    return;
+  }
   loop.each_row([&](const auto& at, std::int64_t n) {
     alignas(64) T buffers[N + 1][block_size];
-    const std::int64_t piece = direct ? n : block_size;
-    for (std::int64_t i = 0; i < n; i += piece) {
-      const std::int64_t m = std::min(piece, n - i);
+    for (std::int64_t i = 0; i < n; i += block_size) {
+      const std::int64_t m = std::min(block_size, n - i);
       std::array<const T*, N> from;
       for (std::size_t k = 0; k < N; ++k) {
         const std::int64_t first = at[k + 1] + i * steps[k + 1];

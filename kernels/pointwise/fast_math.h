@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transcendental functions for `Functor::of<M>`. Plain is the C++ library. Fast has branch-free f32 versions that the
-// compiler vectorises; their largest errors over all f32 inputs are measured by the tests: exp 1 ULP, log 2, tanh 2.
+// compiler vectorises (given -fno-trapping-math). Largest errors over f32, in units of the last place, as the tests find
+// them: exp 1.0, log 0.74, tanh 1.2; of what is built on them, sigmoid 2.0, softplus 1.8.
 #pragma once
 #include <bit>
 #include <cmath>

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/strided.h"
+#include "kernels/pointwise/fast_math.h"
 
 namespace cuboid::reduce::cpu {
 namespace {
@@ -42,11 +43,20 @@ struct Best {
   }
 };
 
+/// Of elements [begin, end) of the reduction that starts at `base`.
 template <class T>
 Best<T> best_of(const Axes& axes, const T* base, std::int64_t begin, std::int64_t end) {
-  Odometer<1> at(axes.reduced, {axes.reduced_x}, begin);
-  Best<T> best{base[at.offsets()[0]], begin};
-  for (std::int64_t i = begin; i < end; ++i, at.next()) best.meet(base[at.offsets()[0]], i);
+  const int last = axes.reduced.rank() - 1;
+  const std::int64_t length = last < 0 ? 1 : axes.reduced[last], step = last < 0 ? 0 : axes.reduced_x[last];
+  const Shape outer(std::span(axes.reduced.begin(), static_cast<std::size_t>(std::max(0, last))));
+  Odometer<1> row(outer, {axes.reduced_x}, begin / length);
+  Best<T> best{base[row.offsets()[0] + begin % length * step], begin};
+  for (std::int64_t i = begin; i < end; row.next()) {
+    const std::int64_t first = i % length, n = std::min(length - first, end - i);
+    const T* p = base + row.offsets()[0] + first * step;
+    for (std::int64_t k = 0; k < n; ++k) best.meet(p[k * step], i + k);
+    i += n;
+  }
   return best;
 }
 
@@ -99,18 +109,29 @@ void mark(const View& index, const Out& mask) {
 // ---- softmax -----------------------------------------------------------------------------------
 namespace {
 
-/// One line of n numbers, in place. Wide enough a type that a sum over many classes stays exact to the last bit or two.
+constexpr std::int64_t width = 16;  // lines handled together
+
+/// `width` lines of n numbers, in place; number i of line k is v[i * width + k].
 template <class A>
-void softmax_line(A* v, std::int64_t n, bool log) {
-  A top = v[0];
-  for (std::int64_t i = 1; i < n; ++i) top = v[i] > top ? v[i] : top;
-  double total = 0;
+void softmax_lines(A* v, std::int64_t n, bool log) {
+  A top[width], scale[width];
+  double total[width] = {};
+  std::copy_n(v, width, top);
+  for (std::int64_t i = 1; i < n; ++i)
+    for (std::int64_t k = 0; k < width; ++k) top[k] = v[i * width + k] > top[k] ? v[i * width + k] : top[k];
   for (std::int64_t i = 0; i < n; ++i) {
-    v[i] -= top;
-    total += static_cast<double>(std::exp(v[i]));
+    A* p = v + i * width;
+    A e[width];
+    for (std::int64_t k = 0; k < width; ++k) {
+      p[k] -= top[k];
+      e[k] = pointwise::Fast::exp(p[k]);
+      total[k] += static_cast<double>(e[k]);
+    }
+    if (!log) std::copy_n(e, width, p);
   }
-  const A scale = static_cast<A>(log ? std::log(total) : 1 / total);
-  for (std::int64_t i = 0; i < n; ++i) v[i] = log ? v[i] - scale : std::exp(v[i]) * scale;
+  for (std::int64_t k = 0; k < width; ++k) scale[k] = static_cast<A>(log ? std::log(total[k]) : 1 / total[k]);
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t k = 0; k < width; ++k) v[i * width + k] = log ? v[i * width + k] - scale[k] : v[i * width + k] * scale[k];
 }
 
 }  // namespace
@@ -123,8 +144,6 @@ void softmax(const View& x, const Out& y, const int& axis, const bool& log) {
   const auto steps = lines.steps();
   visit_floating(x.dtype, "softmax", [&]<class T>() {
     using A = Accum<T>;
-    // Lines that lie next to each other are handled `width` at a time, so that whole cache lines are read.
-    constexpr std::int64_t width = 16;
     const auto some_lines = [&](const auto& at, std::int64_t count) {
       const Scratch<A> buffer(n * width);
       for (std::int64_t l = 0; l < count; l += width) {
@@ -132,10 +151,11 @@ void softmax(const View& x, const Out& y, const int& axis, const bool& log) {
         const T* from = x.as<T>() + at[1] + l * steps[1];
         T* to = y.as<T>() + at[0] + l * steps[0];
         for (std::int64_t i = 0; i < n; ++i)
-          for (std::int64_t k = 0; k < m; ++k) buffer[k * n + i] = static_cast<A>(from[i * step_x + k * steps[1]]);
-        for (std::int64_t k = 0; k < m; ++k) softmax_line(buffer.data() + k * n, n, log);
+          for (std::int64_t k = 0; k < width; ++k)  // lanes without a line repeat the first one
+            buffer[i * width + k] = static_cast<A>(from[i * step_x + (k < m ? k : 0) * steps[1]]);
+        softmax_lines(buffer.data(), n, log);
         for (std::int64_t i = 0; i < n; ++i)
-          for (std::int64_t k = 0; k < m; ++k) to[i * step_y + k * steps[0]] = static_cast<T>(buffer[k * n + i]);
+          for (std::int64_t k = 0; k < m; ++k) to[i * step_y + k * steps[0]] = static_cast<T>(buffer[i * width + k]);
       }
     };
     lines.each_row(some_lines, std::max(width, (1 << 16) / n));
