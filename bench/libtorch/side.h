@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// What both sides of the comparison agree on. A side is a process that reads commands from stdin, a line each, and answers
+// with one line:
+//   about       -> what it is: versions, threads
+//   check FILE  -> writes its logits and every gradient to FILE (safetensors), answers "ok"
+//   time SECONDS -> runs steps for that long (two at least), answers the milliseconds of each
+//   end         -> peak resident memory in KiB, and ends
+// Weights, input and labels come from one file; the weights are named as in MONAI's state dict.
+#pragma once
+#include <sys/resource.h>
+
+#include <chrono>
+#include <functional>
+#include <iostream>
+#include <string>
+
+namespace side {
+
+inline constexpr const char* input_name = "bench.input";    // [8,1,64,64,64]
+inline constexpr const char* labels_name = "bench.labels";  // [8]
+
+struct Commands {
+  std::function<std::string()> about;
+  std::function<void(const std::string& file)> check;
+  std::function<void()> step;
+};
+
+inline double milliseconds() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+inline int serve(const Commands& commands) {
+  for (std::string word; std::cin >> word;) {
+    if (word == "about") {
+      std::cout << commands.about() << std::endl;
+    } else if (word == "check") {
+      std::string file;
+      std::cin >> file;
+      commands.check(file);
+      std::cout << "ok" << std::endl;
+    } else if (word == "time") {
+      double seconds = 0;
+      std::cin >> seconds;
+      const double start = milliseconds();
+      double last = start;
+      for (int i = 0; i < 2 || last - start < 1e3 * seconds; ++i) {
+        commands.step();
+        const double now = milliseconds();
+        std::cout << (i ? " " : "") << now - last;
+        last = now;
+      }
+      std::cout << std::endl;
+    } else if (word == "end") {
+      rusage usage{};
+      getrusage(RUSAGE_SELF, &usage);
+      std::cout << usage.ru_maxrss << std::endl;
+      return 0;
+    }
+  }
+  return 1;
+}
+
+}  // namespace side
