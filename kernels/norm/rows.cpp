@@ -105,6 +105,7 @@ void norm_apply(const View& x, const View& mean, const View& rstd, const View& w
     const Affine<A> affine(m, mean, rstd, weight, bias);
     const A leak = static_cast<A>(slope);
     m.each_chunk([&](std::int64_t, std::int64_t segment, std::int64_t offset, std::int64_t rows) {
+      const A own_leak = leak;  // a copy the stores below cannot reach, so that the loops become vector code
       const A* __restrict mu = affine.mean.data() + segment * m.channels;
       const A* __restrict scale = affine.scale.data() + segment * m.channels;
       const A* __restrict shift = affine.shift.data() + segment * m.channels;
@@ -112,13 +113,30 @@ void norm_apply(const View& x, const View& mean, const View& rstd, const View& w
         const T* __restrict from = x.as<T>() + offset + r * m.channels;
         T* __restrict to = y.as<T>() + offset + r * m.channels;
         for (std::int64_t c = 0; c < m.channels; ++c) {
-          const A v = (static_cast<A>(from[c]) - mu[c]) * scale[c] + shift[c];
-          to[c] = static_cast<T>(v > 0 ? v : v * leak);
+          const A v = (static_cast<A>(from[c]) - mu[c]) * scale[c] + shift[c], low = v * own_leak;
+          to[c] = static_cast<T>(v > low ? v : low);  // a maximum, not a branch: slopes lie in [0, 1]
         }
       }
     });
   });
 }
+
+namespace {
+
+/// One row's share of the sums of g and g * (x - mean). A function of its own, because the compiler believes __restrict of
+/// parameters only and would otherwise not make vector code of it.
+template <class T, class A>
+void add_row(std::int64_t channels, const T* __restrict x, const T* __restrict g, const A* __restrict mean,
+             const A* __restrict scale, const A* __restrict shift, A leak, A* __restrict sum, A* __restrict product) {
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const A d = static_cast<A>(x[c]) - mean[c], v = d * scale[c] + shift[c];
+    const A own = static_cast<A>(g[c]) * (v > 0 ? A(1) : leak);
+    sum[c] += own;
+    product[c] += own * d;
+  }
+}
+
+}  // namespace
 
 void norm_backward(const View& g, const View& x, const View& mean, const View& rstd, const View& weight, const View& bias,
                    const Out& dx, const Out& dweight, const Out& dbias, double slope, bool batch) {
@@ -129,6 +147,7 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
     const A leak = static_cast<A>(slope);
     const Scratch<A> parts(m.segments * m.chunks * 2 * m.channels);  // per chunk: sums of g, then of g * (x - mean)
     m.each_chunk([&](std::int64_t i, std::int64_t segment, std::int64_t offset, std::int64_t rows) {
+      const A own_leak = leak;  // a copy the stores below cannot reach, so that the loops become vector code
       const A* __restrict mu = affine.mean.data() + segment * m.channels;
       const A* __restrict scale = affine.scale.data() + segment * m.channels;
       const A* __restrict shift = affine.shift.data() + segment * m.channels;
@@ -138,12 +157,7 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
       for (std::int64_t r = 0; r < rows; ++r) {
         const T* __restrict px = x.as<T>() + offset + r * m.channels;
         const T* __restrict pg = g.as<T>() + offset + r * m.channels;
-        for (std::int64_t c = 0; c < m.channels; ++c) {
-          const A d = static_cast<A>(px[c]) - mu[c], v = d * scale[c] + shift[c];
-          const A own = static_cast<A>(pg[c]) * (v > 0 ? A(1) : leak);
-          sum[c] += own;
-          product[c] += own * d;
-        }
+        add_row(m.channels, px, pg, mu, scale, shift, own_leak, sum, product);
       }
     });
     // dx = scale * g + per_deviation * (x - mean) + constant
@@ -163,6 +177,7 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
     });
     if (!dx.data) return;
     m.each_chunk([&](std::int64_t, std::int64_t segment, std::int64_t offset, std::int64_t rows) {
+      const A own_leak = leak;  // a copy the stores below cannot reach, so that the loops become vector code
       const A* __restrict mu = affine.mean.data() + segment * m.channels;
       const A* __restrict scale = affine.scale.data() + segment * m.channels;
       const A* __restrict shift = affine.shift.data() + segment * m.channels;
@@ -174,7 +189,7 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
         T* __restrict to = dx.as<T>() + offset + r * m.channels;
         for (std::int64_t c = 0; c < m.channels; ++c) {
           const A d = static_cast<A>(px[c]) - mu[c], v = d * scale[c] + shift[c];
-          const A own = static_cast<A>(pg[c]) * (v > 0 ? A(1) : leak);
+          const A own = static_cast<A>(pg[c]) * (v > 0 ? A(1) : own_leak);
           to[c] = static_cast<T>(scale[c] * own + deviation[c] * d + offsets[c]);
         }
       }
