@@ -24,27 +24,42 @@ struct Piece {
   std::int64_t begin, end;
 };
 
-/// Every tensor cut into pieces of at most 16 Ki elements.
+/// All tensors cut into pieces, and the pieces bundled into jobs of about 16 Ki elements: a net has hundreds of tiny
+/// tensors beside its large ones.
 template <class V>
-std::vector<Piece> pieces_of(const std::vector<V>& tensors) {
+std::vector<std::vector<Piece>> jobs_of(const std::vector<V>& tensors) {
   constexpr std::int64_t grain = 1 << 14;
-  std::vector<Piece> pieces;
+  std::vector<std::vector<Piece>> jobs;
+  std::int64_t room = 0;  // in the last job
   for (std::size_t k = 0; k < tensors.size(); ++k)
-    for (std::int64_t begin = 0, size = tensors[k].size(); begin < size; begin += grain)
-      pieces.push_back({k, begin, std::min(size, begin + grain)});
-  return pieces;
+    for (std::int64_t begin = 0, size = tensors[k].size(); begin < size;) {
+      if (room == 0) {
+        jobs.emplace_back();
+        room = grain;
+      }
+      const std::int64_t end = std::min(size, begin + room);
+      jobs.back().push_back({k, begin, end});
+      room -= end - begin;
+      begin = end;
+    }
+  return jobs;
 }
 
-/// f.operator()<T>(piece) for f32 and f64, in parallel.
+/// f.operator()<T>(job number, piece) for f32 and f64; the pieces of a job in order, the jobs in parallel.
 template <class V, class F>
-void each_piece(const std::vector<V>& tensors, F f) {
-  const std::vector<Piece> pieces = pieces_of(tensors);
+void each_piece(const std::vector<std::vector<Piece>>& jobs, const std::vector<V>& tensors, F f) {
   const auto all = [&]<class T>() {
-    parallel_for(static_cast<std::int64_t>(pieces.size()),
-                 [&](std::int64_t i) { f.template operator()<T>(pieces[static_cast<std::size_t>(i)]); });
+    parallel_for(static_cast<std::int64_t>(jobs.size()), [&](std::int64_t i) {
+      const auto job = static_cast<std::size_t>(i);
+      for (const Piece& piece : jobs[job]) f.template operator()<T>(job, piece);
+    });
   };
   if (tensors.front().dtype == DType::f64) all.template operator()<double>();
   else all.template operator()<float>();
+}
+template <class V, class F>
+void each_piece(const std::vector<V>& tensors, F f) {
+  each_piece(jobs_of(tensors), tensors, [&]<class T>(std::size_t, const Piece& piece) { f.template operator()<T>(piece); });
 }
 
 }  // namespace
@@ -153,21 +168,19 @@ void square_sum_reference(const Views& x, const Out& total) {
 }
 
 void square_sum_pieces(const Views& x, const Out& total) {
-  const std::vector<Piece> pieces = pieces_of(x);
-  std::vector<double> parts(pieces.size());
-  parallel_for(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t k) {
-    const Piece& piece = pieces[static_cast<std::size_t>(k)];
-    const View& v = x[piece.tensor];
-    double lanes[8] = {};  // eight running sums: the compiler may use vectors
-    visit_floating(v.dtype, "global_norm", [&]<class T>() {
-      const T* value = v.as<T>();
-      std::int64_t i = piece.begin;
-      for (; i + 8 <= piece.end; i += 8)
-        for (int lane = 0; lane < 8; ++lane)
-          lanes[lane] += static_cast<double>(value[i + lane]) * static_cast<double>(value[i + lane]);
-      for (; i < piece.end; ++i) lanes[0] += static_cast<double>(value[i]) * static_cast<double>(value[i]);
-    });
-    for (const double lane : lanes) parts[static_cast<std::size_t>(k)] += lane;
+  const auto jobs = jobs_of(x);
+  std::vector<double> parts(jobs.size());
+  each_piece(jobs, x, [&]<class T>(std::size_t job, const Piece& piece) {
+    const T* value = x[piece.tensor].as<T>();
+    double lanes[8] = {};  // eight running sums, so that the compiler may use vectors
+    std::int64_t i = piece.begin;
+    for (; i + 8 <= piece.end; i += 8)
+      for (int lane = 0; lane < 8; ++lane) {
+        const auto v = static_cast<double>(value[i + lane]);
+        lanes[lane] += v * v;
+      }
+    for (; i < piece.end; ++i) lanes[0] += static_cast<double>(value[i]) * static_cast<double>(value[i]);
+    for (const double lane : lanes) parts[job] += lane;
   });
   double sum = 0;
   for (const double part : parts) sum += part;

@@ -35,14 +35,19 @@ constexpr Rows<const Views&, const Outs&, double> scale_rows = {
 
 bool dense(const Tensor& t) { return t.strides() == empty_like(t).strides() || t.is(Layout::contiguous); }
 
+void check_type(const char* op, const Tensor& t, const Tensors& list) {
+  check(t.dtype() == DType::f32 || t.dtype() == DType::f64, op, ": needs f32 or f64, got ", t.dtype());
+  check(t.dtype() == list[0].dtype(), op, ": ", list[0].dtype(), " and ", t.dtype(), " in one list");
+}
+
 /// Tensors to be written, all shaped and ordered as `like`.
 Outs outs(const char* op, const Tensors& tensors, const Tensors& like) {
   check(tensors.size() == like.size(), op, ": lists of ", like.size(), " and ", tensors.size(), " tensors");
   Outs result;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const Tensor &t = tensors[i], &p = like[i];
-    check(t.dtype() == DType::f32 || t.dtype() == DType::f64, op, ": needs f32 or f64, got ", t.dtype());
-    check(t.shape() == p.shape() && t.strides() == p.strides() && t.dtype() == tensors[0].dtype(), op, ": ", t.dtype(), t.shape(),
+    check_type(op, t, tensors);
+    check(t.shape() == p.shape() && t.strides() == p.strides() && t.dtype() == p.dtype(), op, ": ", t.dtype(), t.shape(),
           " beside ", p.dtype(), p.shape(), ", or another memory order");
     result.push_back(t.mutate());
   }
@@ -55,10 +60,11 @@ Views views(const char* op, const Tensors& tensors, const Tensors& like, Tensors
   Views result;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     Tensor t = tensors[i];
+    check_type(op, t, tensors);
     check(t.shape() == like[i].shape() && t.dtype() == like[i].dtype(), op, ": ", t.dtype(), t.shape(), " for ", like[i].dtype(),
           like[i].shape());
     if (t.strides() != like[i].strides()) {
-      t = Tensor(empty_like(like[i]));
+      t = empty_like(like[i]);
       copy(tensors[i], t);
       hold.push_back(t);
     }

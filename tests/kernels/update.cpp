@@ -11,7 +11,7 @@ using namespace cuboid::test;
 
 namespace {
 
-const std::vector<Shape> shapes = {{3}, {2, 5, 3}, {1, 1}, {70'001}, {4, 3, 2, 2, 2}};
+const std::vector<Shape> shapes = {{3}, {2, 5, 3}, {1, 1}, {20'011}, {4, 3, 2, 2, 2}};
 
 Tensors lists(std::uint64_t seed, DType dtype, double lo = -1) {
   Tensors list;
@@ -142,6 +142,7 @@ TEST(Update, RefusesWhatDoesNotFit) {
   EXPECT_THROW(sgd_update(p, other_type, {}, {}), Error);
   EXPECT_THROW(sgd_update(p, p, {}, {.momentum = 0.9}), Error);
   EXPECT_THROW(sgd_update({laid(p[0], Lies::view)}, p, {}, {}), Error) << "a parameter must be dense";
+  EXPECT_THROW(global_norm({p[0], other_type[0]}), Error) << "two types in one list";
   const Tensors halves{zeros({3}, {.dtype = DType::bf16})};
   EXPECT_THROW(sgd_update(halves, halves, {}, {}), Error);
 }

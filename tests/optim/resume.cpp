@@ -27,7 +27,7 @@ using MakeOptimiser = std::function<std::unique_ptr<Optimiser>(const NamedTensor
 constexpr int steps_per_epoch = 5, steps = 40;
 
 /// Everything a training loop holds. A step draws its gradient from the weights and the step's number.
-struct Run {
+struct Training {
   Net net;
   std::unique_ptr<Optimiser> optimiser;
   Schedule schedule;
@@ -35,7 +35,7 @@ struct Run {
   EarlyStopping stop{{.patience = 3}};
   int step = 0;
 
-  Run(const MakeOptimiser& make, const ScheduleOptions& options)
+  Training(const MakeOptimiser& make, const ScheduleOptions& options)
       : optimiser(make(net.named_parameters())), schedule(optimiser->lr(), options) {}
 
   void advance() {
@@ -118,8 +118,8 @@ TEST(Resume, ContinuesBitForBit) {
   test::Random dice(20);
   for (const auto& [name, make] : optimisers)
     for (const auto& options : schedules) {
-      Run whole(make, options);
-      std::vector<Run::Saved> saves;
+      Training whole(make, options);
+      std::vector<Training::Saved> saves;
       for (int i = 0; i < steps; ++i) {
         saves.push_back(whole.save());
         whole.advance();
@@ -127,7 +127,7 @@ TEST(Resume, ContinuesBitForBit) {
       const std::vector<double> expected = whole.digest();
       for (int trial = 0; trial < 6; ++trial) {
         const auto at = static_cast<std::size_t>(dice.integer(1, steps - 1));
-        Run resumed(make, options);
+        Training resumed(make, options);
         resumed.load(saves[at]);
         while (resumed.step < steps) resumed.advance();
         EXPECT_EQ(resumed.digest(), expected) << name << ", " << name_of(options.kind) << ", stopped before step " << at;
@@ -137,21 +137,21 @@ TEST(Resume, ContinuesBitForBit) {
 
 /// Each number of each state counts: without it the state is refused.
 TEST(Resume, EveryValueIsRequired) {
-  Run run(optimisers[3].second, schedules[5]);
+  Training run(optimisers[3].second, schedules[5]);
   for (int i = 0; i < 12; ++i) run.advance();
-  const Run::Saved saved = run.save();
+  const Training::Saved saved = run.save();
   for (int k = 0; k < 4; ++k) {
     const Json whole = Json::parse(saved.values[k]);
     for (const auto& [key, value] : whole.as_object()) {
       Json::Object rest;
       for (const auto& member : whole.as_object())
         if (member.first != key) rest.push_back(member);
-      Run::Saved broken = saved;
+      Training::Saved broken = saved;
       broken.values[k] = Json(rest).dump();
       EXPECT_THROW(run.load(broken), DataError) << "state " << k << " without " << key;
     }
     for (std::size_t i = 0; i < saved.tensors[k].size(); ++i) {
-      Run::Saved broken = saved;
+      Training::Saved broken = saved;
       broken.tensors[k].erase(broken.tensors[k].begin() + static_cast<std::ptrdiff_t>(i));
       EXPECT_THROW(run.load(broken), DataError) << "state " << k << " without " << saved.tensors[k][i].first;
     }
