@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// DenseNet as a function: fused against composed, gradients for Grad-CAM, dropout, mixed precision, learning by heart.
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/reduce/reduce.h"
+#include "layers/loss.h"
+#include "layers/precision.h"
+#include "nets/densenet.h"
+#include "tests/test.h"
+
+using namespace cuboid;
+using namespace cuboid::test;
+
+namespace {
+
+DenseNetOptions tiny(int dims = 3) {
+  return {.dims = dims,
+          .growth = 8,
+          .bn_size = 2,
+          .init_features = 8,
+          .blocks = {2, 2},
+          .stem_kernel = 3,
+          .stem_pool = false,
+          .activation = Activation::leaky_relu,
+          .seed = 5};
+}
+
+/// max |a - b| over the largest |b|.
+double distance(const Tensor& a, const Tensor& b) {
+  const auto x = a.to_vector(), y = b.to_vector();
+  double difference = 0, scale = 1e-30;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    difference = std::max(difference, std::abs(x[i] - y[i]));
+    scale = std::max(scale, std::abs(y[i]));
+  }
+  return difference / scale;
+}
+
+TEST(DenseNetForward, FusedEqualsComposed) {
+  for (int dims : {2, 3})
+    for (const bool training : {true, false}) {
+      DenseNetOptions o = tiny(dims);
+      DenseNet fused(o);
+      o.fused = false;
+      DenseNet composed(o);
+      fused.train(training);
+      composed.train(training);
+      Shape shape{3, 1};
+      for (int i = 0; i < dims; ++i) shape.push_back(16);
+      const Tensor x = random(shape, {.dtype = DType::f32}), seed = random({3, 2}, {.seed = 2, .dtype = DType::f32});
+      const Tensor a = fused(x), b = composed(x);
+      EXPECT_LT(distance(a, b), 1e-5);
+      const Tensors ga = grad(a, fused.parameters(), {.seed = seed}), gb = grad(b, composed.parameters(), {.seed = seed});
+      const NamedTensors named = fused.named_parameters();
+      for (std::size_t i = 0; i < ga.size(); ++i) EXPECT_LT(distance(ga[i], gb[i]), 2e-4) << named[i].first;
+      const NamedTensors state_a = fused.state_dict(), state_b = composed.state_dict();
+      for (std::size_t i = 0; i < state_a.size(); ++i)
+        EXPECT_LT(distance(state_a[i].second, state_b[i].second), 1e-5) << state_a[i].first;
+    }
+}
+
+TEST(DenseNetForward, GradientOfAnActivation) {
+  DenseNet net(tiny());
+  net.eval();
+  Activations keep{{"norm5", {}}, {"denseblock1", {}}};
+  const Tensor logits = net.classify(net.forward_features(random({1, 1, 16, 16, 16}, {.dtype = DType::f32}), &keep));
+  const Tensor score = from_values<float>({0, 1}, {1, 2});
+  const Tensors g = grad(logits, {keep.at("norm5"), keep.at("denseblock1")}, {.seed = score, .stop_at_inputs = false});
+  EXPECT_EQ(g[0].shape(), keep.at("norm5").shape());
+  // Behind norm5 there are only the mean and the linear layer: the gradient is weight / voxels.
+  const double voxels = static_cast<double>(g[0].size() / g[0].dim(1));
+  EXPECT_NEAR(g[0].to_vector()[0] * voxels, net.classifier.weight.to_vector()[static_cast<std::size_t>(g[0].dim(1))], 1e-6);
+  double largest = 0;
+  for (const double v : g[1].to_vector()) largest = std::max(largest, std::abs(v));
+  EXPECT_GT(largest, 0);
+}
+
+TEST(DenseNetForward, DropoutActsInTrainingOnly) {
+  DenseNetOptions o = tiny();
+  o.dropout = 0.3;
+  DenseNet net(o);
+  const Tensor x = random({2, 1, 16, 16, 16}, {.dtype = DType::f32});
+  set_random_step(net, 1, 0);
+  const auto first = net(x).to_vector();
+  EXPECT_EQ(net(x).to_vector(), first);
+  set_random_step(net, 1, 1);
+  EXPECT_NE(net(x).to_vector(), first);
+  net.eval();
+  EXPECT_TRUE(equal(net(x), net(x)));
+}
+
+TEST(DenseNetForward, MixedPrecisionStaysClose) {
+  DenseNet net(tiny());
+  const Tensor x = random({4, 1, 16, 16, 16}, {.dtype = DType::f32}), y = from_values<std::int64_t>({0, 1, 1, 0}, {4});
+  const Tensor plain = cross_entropy(net(x), y);
+  Tensor mixed;
+  {
+    const ComputeIn scope(DType::bf16);
+    mixed = cross_entropy(net(x), y);
+  }
+  EXPECT_EQ(mixed.dtype(), DType::f32);
+  EXPECT_NEAR(mixed.item(), plain.item(), 0.03 * plain.item());
+  const Tensors a = grad(plain, net.parameters()), b = grad(mixed, net.parameters());
+  double dot = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(b[i].dtype(), DType::f32);
+    const auto u = a[i].to_vector(), v = b[i].to_vector();
+    for (std::size_t k = 0; k < u.size(); ++k) dot += u[k] * v[k], aa += u[k] * u[k], bb += v[k] * v[k];
+  }
+  EXPECT_GT(dot / std::sqrt(aa * bb), 0.97) << "cosine of the two gradients";
+}
+
+TEST(DenseNetTraining, LearnsEightSamplesByHeart) {
+  DenseNet net(tiny());
+  const Tensor x = random({8, 1, 12, 12, 12}, {.dtype = DType::f32}),
+               y = from_values<std::int64_t>({0, 1, 1, 0, 1, 0, 0, 1}, {8});
+  const double before = cross_entropy(net(x), y).item();
+  double loss = before;
+  for (int step = 0; step < 60 && loss > 0.01; ++step) {
+    const Tensor now = cross_entropy(net(x), y);
+    loss = now.item();
+    const Tensors parameters = net.parameters();
+    const Tensors g = grad(now, parameters);
+    for (std::size_t i = 0; i < g.size(); ++i) add_into(parameters[i].detach(), g[i] * -0.1);
+  }
+  EXPECT_GT(before, 0.5);
+  EXPECT_LT(loss, 0.02);
+}
+
+}  // namespace
