@@ -130,9 +130,10 @@ TEST(MixedPrecision, ComputesIn16BitsAndKeepsMastersInF32) {
   const Tensors got = grad(y, tensors(), {.seed = seed});
   for (std::size_t i = 0; i < got.size(); ++i) {
     EXPECT_EQ(got[i].dtype(), DType::f32);
+    if (i == 1) continue;  // the bias before a norm: its gradient is 0 but for rounding
     double scale = 0;
     for (const double v : expected[i].to_vector()) scale = std::max(scale, std::abs(v));
-    if (i != 1) EXPECT_TRUE(close(got[i], expected[i], {0, 0.05 * scale})) << i;  // the bias before a norm has gradient 0
+    EXPECT_TRUE(close(got[i], expected[i], {0, 0.05 * scale})) << i;
   }
   EXPECT_THROW(ComputeIn(DType::i32), Error);
 }
