@@ -32,12 +32,12 @@ std::int64_t fan_of(const Shape& weight, Fan fan) {
 }
 
 Tensor kaiming_normal(const Shape& weight, Fan fan, double gain) {
-  if (!draws) return zeros(weight);
+  if (!draws) return empty(weight);
   return normal(weight, next_init_key(), 0, gain / std::sqrt(static_cast<double>(fan_of(weight, fan))));
 }
 
 Tensor fan_uniform(const Shape& shape, std::int64_t fan) {
-  if (!draws) return zeros(shape);
+  if (!draws) return empty(shape);
   const double bound = 1 / std::sqrt(static_cast<double>(fan));
   return uniform(shape, next_init_key(), -bound, bound);
 }

@@ -19,7 +19,7 @@ class InitScope {
   RandomKey before_;
 };
 
-/// Leaves the weights of what is built in this scope at zero: for nets whose weights are loaded next.
+/// Leaves the weights of what is built in this scope undefined and untouched: for nets whose weights are loaded next.
 class NoInit {
  public:
   NoInit();

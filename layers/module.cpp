@@ -114,8 +114,16 @@ std::vector<std::string> Module::load_state_dict(const NamedTensors& state, cons
   const std::string faults = disagreeing + missing + unexpected;
   check<DataError>(faults.empty(), source, ": these are the weights of another net:", faults);
 
-  for (const auto& [name, tensor] : own)
-    if (const auto found = given.find(name); found != given.end()) copy(found->second, tensor);
+  Visitor v;
+  v.tensor = [&](const std::string& name, Tensor& t, bool) {
+    const auto found = given.find(name);
+    if (found == given.end()) return;
+    const Tensor& value = found->second;
+    if (options.adopt && value.dtype() == t.dtype() && value.strides() == t.strides())
+      t = value.detach().requires_grad(t.requires_grad());
+    else copy(value, t);
+  };
+  visit(v);
   return ignored;
 }
 

@@ -207,13 +207,27 @@ std::vector<std::string> DenseNet::activation_names() {
 
 Tensor DenseNet::classify(const Tensor& x) { return classifier(global_avg_pool(x)); }
 
+namespace {
+/// Keys of the originals that a DenseNet has no use for.
+bool leftover(const std::string& key) {
+  for (const char* head : {"gram.", "shape.", "mot.", "genus."})
+    if (key.starts_with(head)) return true;
+  return key.ends_with(".num_batches_tracked");
+}
+}  // namespace
+
 std::vector<std::string> DenseNet::load(const NamedTensors& state, const std::string& source) {
-  const auto leftover = [](const std::string& key) {
-    for (const char* head : {"gram.", "shape.", "mot.", "genus."})
-      if (key.starts_with(head)) return true;
-    return key.ends_with(".num_batches_tracked");
-  };
   return load_state_dict(state, {.ignore = leftover}, source);
+}
+
+DenseNet DenseNet::with_weights(const DenseNetOptions& options, const NamedTensors& state, const std::string& source,
+                                std::vector<std::string>* ignored) {
+  const NoInit scope;
+  DenseNet net(options);
+  auto unused = net.load_state_dict(state, {.ignore = leftover, .adopt = true}, source);
+  if (ignored) ignored->insert(ignored->end(), unused.begin(), unused.end());
+  net.eval();
+  return net;
 }
 
 }  // namespace cuboid

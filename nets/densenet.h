@@ -137,6 +137,9 @@ class DenseNet : public Module {
   /// Copies weights in, from this net's own file or from the original's: num_batches_tracked and the unused heads of
   /// the CSF model are passed over. Returns the keys that were ignored.
   std::vector<std::string> load(const NamedTensors& state, const std::string& source);
+  /// A net for inference with these weights, which it shares with `state` rather than copying them. Adds to `ignored`.
+  static DenseNet with_weights(const DenseNetOptions& options, const NamedTensors& state, const std::string& source,
+                               std::vector<std::string>* ignored = nullptr);
   /// What forward_features can keep, from the stem to "norm5".
   std::vector<std::string> activation_names();
 

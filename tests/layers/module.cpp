@@ -91,6 +91,18 @@ TEST(StateDict, RoundTrip) {
   EXPECT_NE(handle.storage(), a.first.weight.storage());
 }
 
+TEST(StateDict, AdoptsTheTensorsWhenAsked) {
+  Tree a, b;
+  b.load_state_dict(a.state_dict(), {.adopt = true});
+  EXPECT_EQ(b.first.weight.storage(), a.first.weight.storage());
+  EXPECT_TRUE(b.first.weight.requires_grad());
+  Tree doubles;
+  doubles.to(DType::f64);
+  doubles.load_state_dict(a.state_dict(), {.adopt = true});
+  EXPECT_EQ(doubles.first.weight.dtype(), DType::f64) << "another type is converted";
+  EXPECT_EQ(doubles.first.weight.to_vector(), a.first.weight.to_vector());
+}
+
 TEST(StateDict, ConvertsFloatingTypes) {
   Tree a, b;
   b.to(DType::f64);
@@ -143,8 +155,13 @@ TEST(Init, FollowsTheSeedAndTheFan) {
   EXPECT_EQ(fan_of({16, 8, 3, 3, 3}, Fan::in), 8 * 27);
   EXPECT_EQ(fan_of({16, 8, 3, 3, 3}, Fan::out), 16 * 27);
 
-  const NoInit scope;
-  EXPECT_EQ(Linear(3, 4).weight.to_vector(), std::vector<double>(12, 0.0));
+  const InitScope outer(1);
+  const RandomKey before = next_init_key();
+  {
+    const NoInit scope;
+    EXPECT_EQ(Linear(3, 4).weight.shape(), (Shape{4, 3}));
+  }
+  EXPECT_EQ(next_init_key().step, before.step + 1) << "nothing was drawn";
 }
 
 TEST(BatchNormLayer, NamesAndFirstValues) {
