@@ -9,7 +9,6 @@ function(cuboid_use room key target)
 endfunction()
 
 target_link_libraries(cuboid_core PUBLIC Threads::Threads)
-cuboid_use(core OPENMP OpenMP::OpenMP_CXX)
 cuboid_use(kernels OPENMP OpenMP::OpenMP_CXX)
 cuboid_use(kernels ONEDNN OneDNN::dnnl)
 if(CUBOID_HAS_ONEDNN)

@@ -1,81 +1,155 @@
 // SPDX-License-Identifier: Apache-2.0
+// A pool of threads in which nobody waits for a thread that has not begun to help: when another program takes a core away,
+// a loop loses that core's share of the speed and no more. An OpenMP barrier would wait for the lost thread in every loop.
 #include "core/parallel.h"
 
+#include <sched.h>
+
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
-
-#if defined(CUBOID_OPENMP)
-#include <omp.h>
-#endif
 
 namespace cuboid {
 namespace {
 
 thread_local bool inside = false;  // within a parallel loop: nested loops run serially
 
+using Body = void (*)(const void*, std::int64_t);
+using Clock = std::chrono::steady_clock;
+constexpr auto patience = std::chrono::microseconds(50);  // of busy waiting, about the gap between two loops
+
+/// One loop. A thread that arrives late finds no chunk left and touches neither body nor context.
+struct Loop {
+  Body body;
+  const void* context;
+  std::int64_t chunks;
+  std::atomic<std::int64_t> next{0}, finished{0};
+  std::atomic<bool> failed{false};
+  std::mutex guard;
+  std::exception_ptr first;
+
+  Loop(Body b, const void* c, std::int64_t n) : body(b), context(c), chunks(n) {}
+
+  void help() {
+    inside = true;
+    for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
+      try {
+        if (!failed.load(std::memory_order_relaxed)) body(context, i);
+      } catch (...) {
+        const std::scoped_lock lock(guard);
+        if (!first) first = std::current_exception();
+        failed = true;
+      }
+      if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 == chunks) finished.notify_all();
+    }
+    inside = false;
+  }
+  /// Until every claimed chunk is done.
+  void wait() {
+    const auto deadline = Clock::now() + patience;
+    for (std::int64_t done; (done = finished.load(std::memory_order_acquire)) < chunks;)
+      if (Clock::now() > deadline) finished.wait(done, std::memory_order_acquire);
+  }
+};
+
+class Pool {
+ public:
+  ~Pool() {
+    {
+      const std::scoped_lock lock(guard_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (auto& t : threads_) t.join();
+  }
+
+  /// False when another thread's loop has the pool.
+  bool run(const std::shared_ptr<Loop>& loop, int threads) {
+    const std::unique_lock turn(turn_, std::try_to_lock);
+    if (!turn) return false;
+    while (static_cast<int>(threads_.size()) < threads - 1) {
+      const int rank = static_cast<int>(threads_.size()) + 1;
+      threads_.emplace_back([this, rank] { serve(rank); });
+    }
+    {
+      const std::scoped_lock lock(guard_);
+      loop_ = loop;
+      helpers_ = threads - 1;
+      posted_.fetch_add(1, std::memory_order_release);
+    }
+    if (sleeping_.load() > 0) wake_.notify_all();
+    loop->help();
+    loop->wait();
+    return true;
+  }
+
+ private:
+  void serve(int rank) {
+    std::uint64_t seen = 0;
+    for (;;) {
+      const auto deadline = Clock::now() + patience;
+      while (posted_.load(std::memory_order_acquire) == seen && Clock::now() < deadline) std::this_thread::yield();
+      std::shared_ptr<Loop> loop;
+      {
+        std::unique_lock lock(guard_);
+        ++sleeping_;
+        wake_.wait(lock, [&] { return stop_ || posted_.load(std::memory_order_relaxed) != seen; });
+        --sleeping_;
+        if (stop_) return;
+        seen = posted_.load(std::memory_order_relaxed);
+        if (rank <= helpers_) loop = loop_;
+      }
+      if (loop) loop->help();
+    }
+  }
+
+  std::mutex turn_;   // one loop at a time
+  std::mutex guard_;  // of what follows
+  std::condition_variable wake_;
+  std::shared_ptr<Loop> loop_;
+  int helpers_ = 0;
+  bool stop_ = false;
+  std::atomic<std::uint64_t> posted_{0};
+  std::atomic<int> sleeping_{0};
+  std::vector<std::thread> threads_;
+};
+
 std::atomic<int>& chosen_threads() {
   static std::atomic<int> n = [] {
-#if defined(CUBOID_OPENMP)
-    return omp_get_max_threads();
-#else
     const char* env = std::getenv("OMP_NUM_THREADS");
-    const int wanted = env ? std::atoi(env) : 0;
-    return wanted > 0 ? wanted : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-#endif
+    if (const int wanted = env ? std::atoi(env) : 0; wanted > 0) return wanted;
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   }();
   return n;
 }
 
-/// Runs `worker` once on each of `threads` threads, this one included.
-template <class F>
-void fork_join(int threads, F&& worker) {
-#if defined(CUBOID_OPENMP)
-#pragma omp parallel num_threads(threads)
-  worker();
-#else  // checked builds (tsan): plain threads, which the tool understands
-  std::vector<std::thread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(worker);
-  worker();
-  for (auto& t : others) t.join();
-#endif
-}
-
 }  // namespace
-
-SerialScope::SerialScope() : before_(inside) { inside = true; }
-SerialScope::~SerialScope() { inside = before_; }
 
 int thread_count() { return chosen_threads(); }
 void set_thread_count(int threads) { chosen_threads() = threads < 1 ? 1 : threads; }
 
-void detail::parallel_chunks(std::int64_t chunks, void (*body)(const void*, std::int64_t), const void* context) {
+SerialScope::SerialScope() : before_(inside) { inside = true; }
+SerialScope::~SerialScope() { inside = before_; }
+
+void detail::parallel_chunks(std::int64_t chunks, Body body, const void* context) {
   const int threads = static_cast<int>(std::min<std::int64_t>(thread_count(), chunks));
-  if (threads <= 1 || inside) {
-    for (std::int64_t i = 0; i < chunks; ++i) body(context, i);
-    return;
-  }
-  // Chunks are claimed one by one: a thread whose core is taken away delays one chunk, not its whole share.
-  std::atomic<std::int64_t> next{0};
-  std::exception_ptr first;
-  std::mutex guard;
-  fork_join(threads, [&] {
-    inside = true;
-    for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
-      try {
-        body(context, i);
-      } catch (...) {
-        const std::scoped_lock lock(guard);
-        if (!first) first = std::current_exception();
-        next = chunks;
-      }
+  if (threads > 1 && !inside) {
+    static Pool pool;
+    const auto loop = std::make_shared<Loop>(body, context, chunks);
+    if (pool.run(loop, threads)) {
+      if (loop->first) std::rethrow_exception(loop->first);
+      return;
     }
-    inside = false;
-  });
-  if (first) std::rethrow_exception(first);
+  }
+  for (std::int64_t i = 0; i < chunks; ++i) body(context, i);
 }
 
 }  // namespace cuboid
