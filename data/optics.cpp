@@ -142,4 +142,18 @@ void image_through(const Tensor& volume, const std::array<double, 3>& spacing_um
   planes(false);
 }
 
+void add_noise(const Tensor& volume, double deviation, const RandomKey& key) {
+  float* values = volume.mutable_data<float>();
+  const std::int64_t count = volume.size();
+  const auto scale = static_cast<float>(deviation * std::sqrt(3.0) / 65536.0);
+  for (std::int64_t i = 0; i < count; i += 4) {
+    const Words4 words = key.block(static_cast<std::uint64_t>(i / 4));
+    for (std::int64_t k = 0; k < std::min<std::int64_t>(4, count - i); ++k) {
+      const std::uint64_t w = words.word[k];
+      const auto sum = static_cast<std::int32_t>((w & 0xffff) + (w >> 16 & 0xffff) + (w >> 32 & 0xffff) + (w >> 48));
+      values[i + k] += scale * static_cast<float>(sum - 131070);
+    }
+  }
+}
+
 }  // namespace cuboid

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 
+#include "core/random.h"
 #include "core/tensor.h"
 
 namespace cuboid {
@@ -16,5 +17,8 @@ struct Optics {
 
 /// Filters a f32 volume (z,y,x), contiguous, in place. Sizes must be powers of two; the volume repeats at its borders.
 void image_through(const Tensor& volume, const std::array<double, 3>& spacing_um, const Optics& optics = {});
+
+/// Adds nearly normal noise (sums of four uniform numbers) to a contiguous f32 tensor.
+void add_noise(const Tensor& volume, double deviation, const RandomKey& key);
 
 }  // namespace cuboid

@@ -29,10 +29,9 @@ Point random_direction(Random& random) {
   return {z, r * std::sin(angle), r * std::cos(angle)};
 }
 
-Surface::Surface(double radius, double bumpiness, Random& random) : radius_(radius) {
+Surface::Surface(double radius, Random& random) : radius_(radius) {
   for (auto& b : bumps_)
-    b = {random_direction(random), random.normal(0, 0.045) * bumpiness, random.normal(0, 0.03) * bumpiness,
-         random.uniform(0.006, 0.016) * bumpiness, random.uniform(0, 6.28)};
+    b = {random_direction(random), random.normal(0, 0.045), random.normal(0, 0.03), random.uniform(-0.016, 0.016)};
 }
 
 double Surface::distance(const Point& p) const {
@@ -41,7 +40,9 @@ double Surface::distance(const Point& p) const {
   double relative = 1;
   for (const auto& b : bumps_) {
     const double t = dot(p, b.axis) / r;
-    relative += b.even * (3 * t * t - 1) + b.odd * (5 * t * t - 3) * t + b.ruffle * std::sin(11 * t + b.phase);
+    // Legendre and Chebyshev polynomials of the angle to the axis: smooth all over the sphere.
+    const double s = t * t;
+    relative += b.even * (3 * s - 1) + b.odd * (5 * s - 3) * t + b.ruffle * (((64 * s - 112) * s + 56) * s - 7) * t;
   }
   return r - radius_ * relative;
 }

@@ -19,7 +19,7 @@ Point random_direction(Random& random);
 class Surface {
  public:
   Surface() = default;
-  Surface(double radius, double bumpiness, Random& random);
+  Surface(double radius, Random& random);
   double distance(const Point& p) const;
   double radius() const { return radius_; }
 
@@ -27,7 +27,7 @@ class Surface {
   double radius_ = 1;
   struct Bump {
     Point axis;
-    double even, odd, ruffle, phase;
+    double even, odd, ruffle;
   };
   std::array<Bump, 4> bumps_{};
 };
