@@ -3,12 +3,23 @@
 #pragma once
 #include <array>
 #include <cstdlib>
-#include <numeric>
 
 #include "core/parallel.h"
 #include "core/view.h"
 
 namespace cuboid {
+
+/// Dimensions from the largest stride to the smallest; of equals the first stays first.
+inline std::array<int, max_rank> by_stride(const Strides& strides) {
+  std::array<int, max_rank> order{};
+  for (int d = 0; d < strides.rank(); ++d) {
+    int at = d;
+    for (; at > 0 && std::abs(strides[order[static_cast<std::size_t>(at - 1)]]) < std::abs(strides[d]); --at)
+      order[static_cast<std::size_t>(at)] = order[static_cast<std::size_t>(at - 1)];
+    order[static_cast<std::size_t>(at)] = d;
+  }
+  return order;
+}
 
 /// Counts through `dims` in row-major order and knows the offset each of N stride rows gives.
 template <std::size_t N>
@@ -50,12 +61,9 @@ class StridedLoop {
 
   explicit StridedLoop(const std::array<View, N>& operands) {
     const View& lead = operands[0];
-    int order[max_rank];
-    std::iota(order, order + lead.rank(), 0);
-    std::stable_sort(order, order + lead.rank(),
-                     [&](int i, int j) { return std::abs(lead.strides[i]) > std::abs(lead.strides[j]); });
+    const auto order = by_stride(lead.strides);
     for (int k = 0; k < lead.rank(); ++k) {
-      const int d = order[k];
+      const int d = order[static_cast<std::size_t>(k)];
       if (lead.shape[d] == 1) continue;
       bool merge = !dims_.empty();
       for (std::size_t i = 0; i < N && merge; ++i) merge = strides_[i][-1] == operands[i].strides[d] * lead.shape[d];

@@ -2,7 +2,6 @@
 #include "core/tensor.h"
 
 #include <cstring>
-#include <numeric>
 
 #include "core/autograd.h"
 #include "core/strided.h"
@@ -80,13 +79,11 @@ Tensor zeros(const Shape& shape, TensorOptions o) { return full(shape, 0, o); }
 Tensor empty_like(const Tensor& x) { return empty_like(x, x.dtype()); }
 Tensor empty_like(const Tensor& x, DType dtype) {
   // Dense in some order of dimensions: keep that order, otherwise channels-last or row major.
-  int order[max_rank];
-  std::iota(order, order + x.rank(), 0);
-  std::stable_sort(order, order + x.rank(), [&](int a, int b) { return x.strides()[a] > x.strides()[b]; });
+  const auto order = by_stride(x.strides());
   Strides strides = x.strides();
   std::int64_t step = 1;
   for (int k = x.rank() - 1; k >= 0; --k) {
-    const int d = order[k];
+    const int d = order[static_cast<std::size_t>(k)];
     if (x.dim(d) != 1 && x.strides()[d] != step) return empty(x.shape(), {dtype, x.device(), x.view().layout()});
     if (x.dim(d) != 1) strides[d] = step;
     step *= x.dim(d);
@@ -119,13 +116,51 @@ void fill(const Tensor& x, double value) {
   });
 }
 
+namespace {
+
+/// The dimension along which elements lie next to each other, or -1.
+int dense_dimension(const View& v) {
+  for (int d = 0; d < v.rank(); ++d)
+    if (v.strides[d] == 1 && v.shape[d] > 1) return d;
+  return -1;
+}
+
+/// One layout to another: `a` is dense in `out`, `b` in `in`. Goes through the plane of the two in squares, so that each
+/// cache line is read once and written once.
+template <class To, class From>
+void copy_across(const View& in, const View& out, int a, int b) {
+  constexpr std::int64_t side = 16;
+  View corner_out = out, corner_in = in;
+  for (const int d : {a, b}) corner_out.shape[d] = corner_in.shape[d] = 1;
+  const std::int64_t na = out.shape[a], nb = out.shape[b], step_to = out.strides[b], step_from = in.strides[a];
+  const StridedLoop<2> planes({corner_out, corner_in});
+  const auto steps = planes.steps();
+  const auto some_planes = [&, na, nb](const auto& at, std::int64_t n) {
+    for (std::int64_t k = 0; k < n; ++k) {
+      To* to = out.as<To>() + at[0] + k * steps[0];
+      const From* from = in.as<From>() + at[1] + k * steps[1];
+      for (std::int64_t i0 = 0; i0 < na; i0 += side)
+        for (std::int64_t j0 = 0; j0 < nb; j0 += side)
+          for (std::int64_t j = j0; j < std::min(nb, j0 + side); ++j)
+            for (std::int64_t i = i0; i < std::min(na, i0 + side); ++i)
+              to[j * step_to + i] = convert<To>(from[i * step_from + j]);
+    }
+  };
+  planes.each_row(some_planes, std::max<std::int64_t>(1, (1 << 16) / (na * nb)));
+}
+
+}  // namespace
+
 void copy(const Tensor& from, const Tensor& to) {
   check(from.shape() == to.shape(), "copy: from ", from.shape(), " to ", to.shape());
   if (from.size() == 0) return;
   const View in = from.view();
   const Out out = to.mutate();
+  const int a = dense_dimension(out), b = dense_dimension(in);
+  const bool across = a >= 0 && b >= 0 && a != b && out.shape[a] >= 4 && out.shape[b] >= 4;
   visit(out.dtype, [&]<class To>() {
     visit(in.dtype, [&]<class From>() {
+      if (across) return copy_across<To, From>(in, out, a, b);
       const StridedLoop<2> loop({out, in});
       const auto [step_to, step_from] = loop.steps();
       loop.each_row([&, step_to = step_to, step_from = step_from](const auto& at, std::int64_t n) {

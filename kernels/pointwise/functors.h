@@ -16,42 +16,46 @@ struct Constants {
   double a = 0, b = 0;
 };
 
+/// What an op takes: integers as well, or floating types only.
+struct Numbers {
+  static constexpr bool integers = true;
+};
+struct Reals {
+  static constexpr bool integers = false;
+};
+
 template <class T>
 inline constexpr bool whole = std::is_integral_v<T>;
 using Wrapping = std::uint64_t;  // integer arithmetic wraps, as in every array language
 
 // ---- two operands ------------------------------------------------------------------------------
 
-struct Add {
+struct Add : Numbers {
   static constexpr const char* name = "add";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T a, T b, Constants) {
     if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) + static_cast<Wrapping>(b));
     else return a + b;
   }
 };
-struct Subtract {
+struct Subtract : Numbers {
   static constexpr const char* name = "sub";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T a, T b, Constants) {
     if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) - static_cast<Wrapping>(b));
     else return a - b;
   }
 };
-struct Multiply {
+struct Multiply : Numbers {
   static constexpr const char* name = "mul";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T a, T b, Constants) {
     if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) * static_cast<Wrapping>(b));
     else return a * b;
   }
 };
-struct Divide {
+struct Divide : Numbers {
   static constexpr const char* name = "div";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T a, T b, Constants) {
     if constexpr (whole<T>) {
@@ -65,33 +69,29 @@ struct Divide {
 
 // Derivatives that one pass computes: g times a function of the second operand.
 
-struct LeakyReluGrad {  // b: slope in a
+struct LeakyReluGrad : Reals {  // b: slope in a
   static constexpr const char* name = "leaky_relu_grad";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T g, T x, Constants c) {
     return x > 0 ? g : g * static_cast<T>(c.a);
   }
 };
-struct ClampGrad {
+struct ClampGrad : Reals {
   static constexpr const char* name = "clamp_grad";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T g, T x, Constants c) {
     return x < static_cast<T>(c.a) || x > static_cast<T>(c.b) ? T{0} : g;
   }
 };
-struct SigmoidGrad {  // of the output
+struct SigmoidGrad : Reals {  // of the output
   static constexpr const char* name = "sigmoid_grad";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T g, T y, Constants) {
     return g * (y * (T{1} - y));
   }
 };
-struct TanhGrad {  // of the output
+struct TanhGrad : Reals {  // of the output
   static constexpr const char* name = "tanh_grad";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T g, T y, Constants) {
     return g * (T{1} - y * y);
@@ -100,173 +100,152 @@ struct TanhGrad {  // of the output
 
 // ---- one operand -------------------------------------------------------------------------------
 
-struct AddConstant {
+struct AddConstant : Numbers {
   static constexpr const char* name = "add";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     return Add::of<M>(x, static_cast<T>(c.a), c);
   }
 };
-struct MultiplyConstant {
+struct MultiplyConstant : Numbers {
   static constexpr const char* name = "mul";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     return Multiply::of<M>(x, static_cast<T>(c.a), c);
   }
 };
-struct DivideByConstant {
+struct DivideByConstant : Numbers {
   static constexpr const char* name = "div";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     return Divide::of<M>(x, static_cast<T>(c.a), c);
   }
 };
-struct SubtractFromConstant {
+struct SubtractFromConstant : Numbers {
   static constexpr const char* name = "sub";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     return Subtract::of<M>(static_cast<T>(c.a), x, c);
   }
 };
-struct DivideConstant {
+struct DivideConstant : Numbers {
   static constexpr const char* name = "div";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     return Divide::of<M>(static_cast<T>(c.a), x, c);
   }
 };
-struct Negate {
+struct Negate : Numbers {
   static constexpr const char* name = "neg";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     if constexpr (whole<T>) return Subtract::of<M>(T{0}, x, c);
     else return -x;
   }
 };
-struct Square {
+struct Square : Numbers {
   static constexpr const char* name = "square";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     return Multiply::of<M>(x, x, c);
   }
 };
-struct Abs {
+struct Abs : Numbers {
   static constexpr const char* name = "abs";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     if constexpr (whole<T>) return x < 0 ? Subtract::of<M>(T{0}, x, c) : x;
     else return std::abs(x);
   }
 };
-struct Sign {
+struct Sign : Numbers {
   static constexpr const char* name = "sign";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants) {
     return x > 0 ? T{1} : x < 0 ? T{-1} : x;  // zeros and NaN stay what they are
   }
 };
-struct Clamp {
+struct Clamp : Numbers {
   static constexpr const char* name = "clamp";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants c) {
     const T lo = convert<T>(c.a), hi = convert<T>(c.b);
     return x < lo ? lo : x > hi ? hi : x;
   }
 };
-struct LeakyRelu {
+struct LeakyRelu : Reals {
   static constexpr const char* name = "leaky_relu";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants c) {
     return x > 0 ? x : x * static_cast<T>(c.a);
   }
 };
-struct Relu {
+struct Relu : Numbers {
   static constexpr const char* name = "relu";
-  static constexpr bool integers = true;
   template <class M, class T>
   static T of(T x, Constants) {
     return x < 0 ? T{0} : x;  // NaN stays NaN
   }
 };
-struct Sqrt {
+struct Sqrt : Reals {
   static constexpr const char* name = "sqrt";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants) {
     return std::sqrt(x);
   }
 };
-struct Rsqrt {
+struct Rsqrt : Reals {
   static constexpr const char* name = "rsqrt";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants) {
     return T{1} / std::sqrt(x);
   }
 };
-struct Exp {
+struct Exp : Reals {
   static constexpr const char* name = "exp";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants) {
     return M::exp(x);
   }
 };
-struct Log {
+struct Log : Reals {
   static constexpr const char* name = "log";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants) {
     return M::log(x);
   }
 };
-struct Pow {
+struct Pow : Reals {
   static constexpr const char* name = "pow";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants c) {
     return std::pow(x, static_cast<T>(c.a));
   }
 };
-struct Tanh {
+struct Tanh : Reals {
   static constexpr const char* name = "tanh";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants) {
     return M::tanh(x);
   }
 };
-struct Sigmoid {
+struct Sigmoid : Reals {
   static constexpr const char* name = "sigmoid";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants) {
     const T e = M::exp(-std::abs(x));  // in (0, 1]: never overflows
     return (x < 0 ? e : T{1}) / (T{1} + e);
   }
 };
-struct Silu {
+struct Silu : Reals {
   static constexpr const char* name = "silu";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants c) {
     return x * Sigmoid::of<M>(x, c);
   }
 };
-struct Softplus {
+struct Softplus : Reals {
   static constexpr const char* name = "softplus";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T x, Constants) {
     return (x < 0 ? T{0} : x) + M::log1p(M::exp(-std::abs(x)));
@@ -275,18 +254,16 @@ struct Softplus {
 
 // Derivatives of the last two; g comes first.
 
-struct SiluGrad {
+struct SiluGrad : Reals {
   static constexpr const char* name = "silu_grad";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T g, T x, Constants c) {
     const T s = Sigmoid::of<M>(x, c);
     return g * (s + x * (s * (T{1} - s)));
   }
 };
-struct SoftplusGrad {
+struct SoftplusGrad : Reals {
   static constexpr const char* name = "softplus_grad";
-  static constexpr bool integers = false;
   template <class M, class T>
   static T of(T g, T x, Constants c) {
     return g * Sigmoid::of<M>(x, c);

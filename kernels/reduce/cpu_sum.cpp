@@ -31,11 +31,9 @@ struct Split {
   bool inner_reduced = false;  // the fastest dimension
 
   Split(const View& x, const View& y) {
-    int order[max_rank];
-    std::iota(order, order + x.rank(), 0);
-    std::stable_sort(order, order + x.rank(), [&](int i, int j) { return x.strides[i] > x.strides[j]; });
+    const auto order = by_stride(x.strides);
     for (int k = 0; k < x.rank(); ++k) {
-      const int d = order[k];
+      const int d = order[static_cast<std::size_t>(k)];
       if (x.shape[d] == 1) continue;
       inner_reduced = y.shape[d] == 1;
       if (inner_reduced) {

@@ -216,6 +216,24 @@ TEST(Views, ReshapeAgreesWithACopyForRandomShapes) {
   EXPECT_LT(views, 490);
 }
 
+TEST(Copy, AcrossLayoutsPutsEveryElementInItsPlace) {
+  // Read through raw pointers: to_vector() is a copy itself.
+  const Shape shapes[] = {{2, 33, 5, 40}, {1, 4, 4, 4}, {3, 70, 2, 3, 17}, {40, 50}, {2, 5, 100, 1}};
+  for (const Shape& shape : shapes)
+    for (int a = 0; a < shape.rank(); ++a)
+      for (int b = 0; b < shape.rank(); ++b) {
+        const Tensor x = numbered(shape), y = transpose(empty(transpose(x, a, b).shape(), {.dtype = DType::i32}), a, b);
+        copy(x, y);
+        std::int64_t wrong = 0;
+        for (std::int64_t i = 0; i < x.size(); ++i) {
+          std::int64_t at = 0;
+          for (int d = 0; d < shape.rank(); ++d) at += i / x.strides()[d] % shape[d] * y.strides()[d];
+          wrong += y.data<std::int32_t>()[at] != i;
+        }
+        EXPECT_EQ(wrong, 0) << shape << a << b;
+      }
+}
+
 TEST(Views, OneChannelRemembersItsLayout) {
   const Tensor x = numbered({2, 1, 4, 4});
   EXPECT_EQ(x.options().layout, Layout::contiguous);
