@@ -80,7 +80,7 @@ Piece input_slab(const Geometry& g, std::size_t a, std::int64_t begin, std::int6
 Pieces cut(Pass pass, const Geometry& g, std::int64_t wanted) {
   Pieces pieces;
   if (is_pointwise(g)) {  // all voxels of all samples are one line
-    const std::int64_t pixels = g.samples * Geometry::volume(g.in), length = ceil_div(ceil_div(pixels, wanted), 64) * 64;
+    const std::int64_t pixels = g.samples * Geometry::volume(g.in), length = ceil_div(ceil_div(pixels, wanted), 32) * 32;
     for (std::int64_t begin = 0; begin < pixels; begin += length) {
       Piece p{g, begin * g.in_channels, begin * g.out_channels};
       p.unit.samples = 1;
@@ -172,13 +172,13 @@ void direct_weights(const Geometry& g, const void* x, const void* dy, float* dw)
   else std::copy_n(parts.data(), floats, dw);
 }
 
-constexpr std::int64_t patch_channels = 4;  // up to so many input channels oneDNN's own kernel is slower
+constexpr std::int64_t stem_channels = 4;  // up to so many input channels oneDNN's own kernel is slower
 
 void weights_f32(const Geometry& g, const void* x, const void* dy, float* dw) {
   const bool plain = g.groups == 1 && g.dtype == DType::f32;
   const auto *fx = static_cast<const float*>(x), *fy = static_cast<const float*>(dy);
   if (plain && is_pointwise(g)) pointwise_weights(g, fx, fy, dw);
-  else if (g.groups == 1 && g.in_channels <= patch_channels && Geometry::volume(g.kernel) > 1) patch_weights(g, x, dy, dw);
+  else if (g.groups == 1 && g.in_channels <= stem_channels && Geometry::volume(g.kernel) > 1) stem_weights(g, x, dy, dw);
   else if (plain && Geometry::volume(g.out) <= 64 && Geometry::volume(g.kernel) > 1) tap_weights(g, fx, fy, dw);
   else direct_weights(g, x, dy, dw);
 }
@@ -217,7 +217,7 @@ void backward_data(const Geometry& g, const void* dy, const void* w, void* dx, S
 void backward_weights(const Geometry& g, const void* x, const void* dy, void* dw) {
   if (g.dtype == DType::f32) return weights_f32(g, x, dy, static_cast<float*>(dw));
   const Scratch<float> sums(g.w_size());
-  if (g.stride[2] > 1 && g.in_channels > patch_channels) {
+  if (g.stride[2] > 1 && g.in_channels > stem_channels) {
     // oneDNN 2.6.3 gives wrong bf16 results for some strides along the width, e.g. x [2,16,5], w [16,16,2], stride 2, pad 1.
     Geometry wide = g;
     wide.dtype = DType::f32;

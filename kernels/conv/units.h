@@ -21,15 +21,15 @@ class FinestCut {
   ~FinestCut();
 };
 
-// ---- the weights' gradient as matrix products, where oneDNN's own kernels are slow ---------------
+// ---- the weights' gradient where oneDNN's own kernels are slow -----------------------------------
 // dw is f32 and overwritten. groups must be 1.
 
 /// Kernel 1, stride 1, no padding, f32: dw = dy^T x.
 void pointwise_weights(const Geometry& g, const float* x, const float* dy, float* dw);
 /// Few voxels per sample, f32: one product per kernel tap, over the voxels that tap really meets.
 void tap_weights(const Geometry& g, const float* x, const float* dy, float* dw);
-/// Very few input channels (a stem): patches are laid out as a matrix, line by line. f32 or bf16.
-void patch_weights(const Geometry& g, const void* x, const void* dy, float* dw);
+/// Very few input channels, f32 or bf16: vectors run over the output channels.
+void stem_weights(const Geometry& g, const void* x, const void* dy, float* dw);
 
 bool is_pointwise(const Geometry& g);
 /// result = the sum of `pieces` parts of `count` numbers each, added in their order; result may be the first part.

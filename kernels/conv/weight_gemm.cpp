@@ -2,7 +2,6 @@
 // The weights' gradient as matrix products. Units are cut by shape alone; partial sums are added in their order.
 #if CUBOID_ONEDNN
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "core/parallel.h"
@@ -89,105 +88,6 @@ void tap_weights(const Geometry& g, const float* x, const float* dy, float* dw) 
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t tap = 0; tap < taps; ++tap) dw[i * taps + tap] = by_tap[tap * k * c + i];
   });
-}
-
-namespace {
-
-/// The input lines that one plane of outputs reads, split by channel and by position modulo the stride, with zeros for
-/// the padding: the inputs of one tap for a whole output line then lie side by side.
-class Lines {
- public:
-  explicit Lines(const Geometry& g)
-      : g_(g),
-        length_(g.out[2] + g.extent(2) / g.stride[2] + 1),
-        height_((g.out[1] - 1) * g.stride[1] + g.extent(1)),
-        data_(g.kernel[0] * height_ * g.in_channels * g.stride[2] * length_) {}
-
-  /// Reads what output plane `od` of the sample at x needs.
-  template <class T>
-  void load(const T* x, std::int64_t od) {
-    for (std::int64_t kd = 0; kd < g_.kernel[0]; ++kd)
-      for (std::int64_t h = 0; h < height_; ++h) {
-        const std::int64_t d = od * g_.stride[0] - g_.pad_lo[0] + kd * g_.dilation[0], ih = h - g_.pad_lo[1];
-        float* line = at(kd, h, 0, 0);
-        std::fill_n(line, g_.in_channels * g_.stride[2] * length_, 0.f);
-        if (d < 0 || d >= g_.in[0] || ih < 0 || ih >= g_.in[1]) continue;
-        const T* from = x + (d * g_.in[1] + ih) * g_.in[2] * g_.in_channels;
-        for (std::int64_t c = 0; c < g_.in_channels; ++c)
-          for (std::int64_t phase = 0; phase < g_.stride[2]; ++phase) {
-            float* to = line + (c * g_.stride[2] + phase) * length_;
-            // position in the padded line: j * stride + phase
-            const std::int64_t first = std::max<std::int64_t>(0, ceil_div(g_.pad_lo[2] - phase, g_.stride[2]));
-            for (std::int64_t j = first; j < length_; ++j) {
-              const std::int64_t w = j * g_.stride[2] + phase - g_.pad_lo[2];
-              if (w >= g_.in[2]) break;
-              to[j] = static_cast<float>(from[w * g_.in_channels + c]);
-            }
-          }
-      }
-  }
-  /// The inputs of tap (kd, kh, kw) in channel c for the output line `oh`.
-  const float* tap(std::int64_t kd, std::int64_t kh, std::int64_t kw, std::int64_t c, std::int64_t oh) const {
-    const std::int64_t at_w = kw * g_.dilation[2];
-    return at(kd, oh * g_.stride[1] + kh * g_.dilation[1], c, at_w % g_.stride[2]) + at_w / g_.stride[2];
-  }
-
- private:
-  float* at(std::int64_t kd, std::int64_t h, std::int64_t c, std::int64_t phase) const {
-    return data_.data() + (((kd * height_ + h) * g_.in_channels + c) * g_.stride[2] + phase) * length_;
-  }
-  const Geometry& g_;
-  std::int64_t length_, height_;
-  Scratch<float> data_;
-};
-
-template <class T>
-void patches(const Geometry& g, const T* x, const T* dy, float* dw) {
-  const std::int64_t c = g.in_channels, k = g.out_channels, taps = Geometry::volume(g.kernel), rows = c * taps;
-  const std::int64_t planes = g.samples * g.out[0], ow = g.out[2];
-  const std::int64_t lines = std::clamp<std::int64_t>(256 / ow, 1, g.out[1]);  // output lines per product
-  const std::int64_t most = std::max<std::int64_t>(1, (32 << 20) / (4 * rows * k));
-  const std::int64_t length = ceil_div(planes, std::min({planes, most, std::int64_t{64}})), pieces = ceil_div(planes, length);
-  const Scratch<float> parts(pieces * rows * k);
-  parallel_for(pieces, [&](std::int64_t piece) {
-    float* part = parts.data() + piece * rows * k;
-    Lines input(g);
-    const Scratch<float> matrix(rows * lines * ow), wide(std::is_same_v<T, float> ? 0 : lines * ow * k);
-    float beta = 0;
-    for (std::int64_t plane = piece * length; plane < std::min(planes, (piece + 1) * length); ++plane) {
-      input.load(x + plane / g.out[0] * Geometry::volume(g.in) * c, plane % g.out[0]);
-      for (std::int64_t oh = 0; oh < g.out[1]; oh += lines) {
-        const std::int64_t n = std::min(lines, g.out[1] - oh), pixels = n * ow;
-        float* to = matrix.data();
-        for (std::int64_t ic = 0; ic < c; ++ic)
-          for (std::int64_t t = 0; t < taps; ++t)
-            for (std::int64_t l = 0; l < n; ++l)
-              to = std::copy_n(
-                  input.tap(t / (g.kernel[1] * g.kernel[2]), t / g.kernel[2] % g.kernel[1], t % g.kernel[2], ic, oh + l), ow, to);
-        const T* from = dy + (plane * g.out[1] + oh) * ow * k;
-        const float* gradient = nullptr;
-        if constexpr (std::is_same_v<T, float>) {
-          gradient = from;
-        } else {
-          for (std::int64_t i = 0; i < pixels * k; ++i) wide[i] = static_cast<float>(from[i]);
-          gradient = wide.data();
-        }
-        sgemm(false, false, rows, k, pixels, 1, matrix.data(), pixels, gradient, k, beta, part, k);
-        beta = 1;
-      }
-    }
-  });
-  const Scratch<float> sum(rows * k);
-  add_parts(parts.data(), pieces, rows * k, sum.data());
-  for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t o = 0; o < k; ++o) dw[o * rows + r] = sum[r * k + o];
-}
-
-}  // namespace
-
-void patch_weights(const Geometry& g, const void* x, const void* dy, float* dw) {
-  if (g.dtype == DType::f32) patches(g, static_cast<const float*>(x), static_cast<const float*>(dy), dw);
-  else patches(g, static_cast<const bf16*>(x), static_cast<const bf16*>(dy), dw);
 }
 
 }  // namespace cuboid::onednn
