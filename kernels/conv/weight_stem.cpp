@@ -14,8 +14,8 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 
 constexpr std::int64_t width = 16;
 using Vector = float __attribute__((vector_size(64), aligned(4)));
-Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
-void store(float* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
+const Vector& vector_at(const float* p) { return *reinterpret_cast<const Vector*>(p); }
+Vector& vector_at(float* p) { return *reinterpret_cast<Vector*>(p); }
 
 /// The input lines that one plane of outputs reads, split by channel and by position modulo the stride, with zeros for
 /// the padding: the inputs of one tap for a whole output line then lie side by side.
@@ -82,12 +82,12 @@ template <int taps, int vectors>
 void correlate(const Block& b) {
   Vector sum[taps][vectors];
   for (int r = 0; r < taps; ++r)
-    for (int v = 0; v < vectors; ++v) sum[r][v] = load(b.out + r * b.out_step + v * width);
+    for (int v = 0; v < vectors; ++v) sum[r][v] = vector_at(b.out + r * b.out_step + v * width);
   for (std::int64_t line = 0; line < b.lines; ++line) {
     const float* dy = b.dy + line * b.voxels * b.dy_step;
     for (std::int64_t j = 0; j < b.voxels; ++j, dy += b.dy_step) {
       Vector d[vectors];
-      for (int v = 0; v < vectors; ++v) d[v] = load(dy + v * width);
+      for (int v = 0; v < vectors; ++v) d[v] = vector_at(dy + v * width);
       for (int r = 0; r < taps; ++r) {
         const float x = b.x[r][line * b.x_step + j];
         for (int v = 0; v < vectors; ++v) sum[r][v] += x * d[v];
@@ -95,7 +95,7 @@ void correlate(const Block& b) {
     }
   }
   for (int r = 0; r < taps; ++r)
-    for (int v = 0; v < vectors; ++v) store(b.out + r * b.out_step + v * width, sum[r][v]);
+    for (int v = 0; v < vectors; ++v) vector_at(b.out + r * b.out_step + v * width) = sum[r][v];
 }
 
 template <int vectors>

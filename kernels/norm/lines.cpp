@@ -92,6 +92,26 @@ struct Affine {
         shift(bias.data ? bias.as<A>()[c] : 0) {}
 };
 
+// Functions of their own: with every number in a parameter the compiler sees that nothing overlaps, and vectorises.
+
+template <class T, class A>
+void apply_line(const T* __restrict x, std::int64_t n, A mean, A scale, A shift, A leak, T* __restrict y) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const A v = (static_cast<A>(x[i]) - mean) * scale + shift;
+    y[i] = static_cast<T>(v > 0 ? v : v * leak);
+  }
+}
+
+template <class T, class A>
+void backward_line(const T* __restrict g, const T* __restrict x, std::int64_t n, A mean, A scale, A shift, A leak,
+                   A per_deviation, A constant, T* __restrict dx) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const A d = static_cast<A>(x[i]) - mean;
+    const A own = static_cast<A>(g[i]) * (d * scale + shift > 0 ? A(1) : leak);
+    dx[i] = static_cast<T>(scale * own + per_deviation * d + constant);
+  }
+}
+
 }  // namespace
 
 void norm_statistics(const View& x, const Out& mean, const Out& var) {
@@ -127,12 +147,7 @@ void norm_apply(const View& x, const View& mean, const View& rstd, const View& w
     const A leak = static_cast<A>(slope);
     grid.each_piece([&](std::int64_t, std::int64_t i, std::int64_t c, std::int64_t offset, std::int64_t n) {
       const Affine<A> a(mean, rstd, weight, bias, i, c);
-      const T* __restrict from = x.as<T>() + offset;
-      T* __restrict to = y.as<T>() + offset;
-      for (std::int64_t k = 0; k < n; ++k) {
-        const A v = (static_cast<A>(from[k]) - a.mean) * a.scale + a.shift;
-        to[k] = static_cast<T>(v > 0 ? v : v * leak);
-      }
+      apply_line(x.as<T>() + offset, n, a.mean, a.scale, a.shift, leak, y.as<T>() + offset);
     });
   });
 }
@@ -147,8 +162,7 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
     const Scratch<Two<A>> parts(grid.parts());  // sums of g and of g * (x - mean)
     grid.each_piece([&](std::int64_t part, std::int64_t s, std::int64_t c, std::int64_t offset, std::int64_t n) {
       const Affine<A> a(mean, rstd, weight, bias, s, c);
-      const T *px = x.as<T>() + offset, *pg = g.as<T>() + offset;
-      const auto [sum, product] = sum_two<A>(n, [&](std::int64_t i) {
+      const auto [sum, product] = sum_two<A>(n, [px = x.as<T>() + offset, pg = g.as<T>() + offset, a, leak](std::int64_t i) {
         const A d = static_cast<A>(px[i]) - a.mean;
         const A own = static_cast<A>(pg[i]) * (d * a.scale + a.shift > 0 ? A(1) : leak);
         return Two<A>{own, own * d};
@@ -173,14 +187,8 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
     grid.each_piece([&](std::int64_t, std::int64_t s, std::int64_t c, std::int64_t offset, std::int64_t n) {
       const Affine<A> a(mean, rstd, weight, bias, s, c);
       const Two<A> term = terms[s];
-      const T* __restrict px = x.as<T>() + offset;
-      const T* __restrict pg = g.as<T>() + offset;
-      T* __restrict to = dx.as<T>() + offset;
-      for (std::int64_t i = 0; i < n; ++i) {
-        const A d = static_cast<A>(px[i]) - a.mean;
-        const A own = static_cast<A>(pg[i]) * (d * a.scale + a.shift > 0 ? A(1) : leak);
-        to[i] = static_cast<T>(a.scale * own + term.first * d + term.second);
-      }
+      backward_line(g.as<T>() + offset, x.as<T>() + offset, n, a.mean, a.scale, a.shift, leak, term.first, term.second,
+                    dx.as<T>() + offset);
     });
   });
 }

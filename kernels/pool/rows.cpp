@@ -11,12 +11,24 @@
 namespace cuboid::cpu::rows {
 namespace {
 
-/// f(n, position, coordinates) for each voxel of `size` in each sample; work(voxels) elements at a time per thread.
+/// f(n, position, coordinates) for each voxel of `size` in each sample.
 template <class F>
 void each_voxel(std::int64_t samples, const Triple& size, std::int64_t channels, F&& f) {
   const std::int64_t volume = Windows::volume(size);
   parallel_ranges(samples * volume, std::max<std::int64_t>(1, 4096 / channels), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) f(i / volume, i % volume, unflatten(i % volume, size));
+    std::int64_t n = begin / volume, at = begin % volume;
+    Triple p = unflatten(at, size);
+    for (std::int64_t i = begin; i < end; ++i) {
+      f(n, at, p);
+      ++at;  // to the next voxel, without divisions
+      if (++p[2] < size[2]) continue;
+      p[2] = 0;
+      if (++p[1] < size[1]) continue;
+      p[1] = 0;
+      if (++p[0] < size[0]) continue;
+      p[0] = at = 0;
+      ++n;
+    }
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "core/view.h"
 #include "kernels/pool/pool.h"
@@ -14,7 +15,6 @@ using Triple = std::array<std::int64_t, 3>;  // depth, height, width
 /// [begin, end) along one axis.
 struct Span {
   std::int64_t begin, end;
-  std::int64_t length() const { return end - begin; }
 };
 
 struct Windows {
@@ -33,28 +33,40 @@ struct Windows {
       lo[a] = spec.pad_lo.empty() ? 0 : spec.pad_lo[-i];
       hi[a] = spec.pad_hi.empty() ? 0 : spec.pad_hi[-i];
     }
+    for (std::size_t a = 0; a < 3; ++a) {
+      outputs_[a].assign(static_cast<std::size_t>(in[a]), {out[a], 0});
+      for (std::int64_t o = 0; o < out[a]; ++o) {
+        const std::int64_t begin = o * stride[a] - lo[a], end = begin + size[a];
+        const Span inside{std::max<std::int64_t>(0, begin), std::min(in[a], end)};
+        inputs_[a].push_back(inside);
+        for (std::int64_t i = inside.begin; i < inside.end; ++i) {
+          Span& s = outputs_[a][static_cast<std::size_t>(i)];
+          s = {std::min(s.begin, o), o + 1};
+        }
+        const std::int64_t divisor = count_include_pad ? std::min(in[a] + hi[a], end) - begin : inside.end - inside.begin;
+        shares_[a].push_back(1. / static_cast<double>(divisor));
+      }
+    }
   }
   static std::int64_t volume(const Triple& t) { return t[0] * t[1] * t[2]; }
 
   /// The inputs that output o covers.
-  Span inputs(std::size_t a, std::int64_t o) const {
-    const std::int64_t begin = o * stride[a] - lo[a];
-    return {std::max<std::int64_t>(0, begin), std::min(in[a], begin + size[a])};
-  }
+  const Span& inputs(std::size_t a, std::int64_t o) const { return inputs_[a][static_cast<std::size_t>(o)]; }
   /// The outputs that cover input i.
-  Span outputs(std::size_t a, std::int64_t i) const {
-    const std::int64_t reach = i + lo[a] - size[a];  // the last window start that misses i is at most this
-    const std::int64_t begin = reach < 0 ? 0 : reach / stride[a] + 1;
-    return {begin, std::min(out[a], (i + lo[a]) / stride[a] + 1)};
+  const Span& outputs(std::size_t a, std::int64_t i) const { return outputs_[a][static_cast<std::size_t>(i)]; }
+  /// What the sum over output o's window is multiplied by for the average.
+  double share(const Triple& o) const {
+    double product = 1;
+    for (std::size_t a = 0; a < 3; ++a) product *= shares_[a][static_cast<std::size_t>(o[a])];
+    return product;
   }
-  /// What the average of output o divides by, along one axis.
-  std::int64_t divisor(std::size_t a, std::int64_t o) const {
-    const std::int64_t begin = o * stride[a] - lo[a];
-    return count_include_pad ? std::min(in[a] + hi[a], begin + size[a]) - begin : inputs(a, o).length();
-  }
-  double share(const Triple& o) const { return 1. / static_cast<double>(divisor(0, o[0]) * divisor(1, o[1]) * divisor(2, o[2])); }
   std::int64_t input_at(std::int64_t d, std::int64_t h, std::int64_t w) const { return (d * in[1] + h) * in[2] + w; }
   std::int64_t output_at(std::int64_t d, std::int64_t h, std::int64_t w) const { return (d * out[1] + h) * out[2] + w; }
+
+ private:
+  // Along each axis, so that the loops need no division.
+  std::array<std::vector<Span>, 3> inputs_, outputs_;
+  std::array<std::vector<double>, 3> shares_;
 };
 
 inline Triple unflatten(std::int64_t v, const Triple& size) {

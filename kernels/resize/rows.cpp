@@ -33,29 +33,50 @@ struct Taps {
   }
 };
 
+/// sum = the weighted sum of lines of x; the usual two of them in one pass.
+template <class A, class From>
+void combine(const std::vector<typename Taps<A>::Tap>& taps, const From* x, std::int64_t n, A* __restrict sum) {
+  std::size_t done = 0;
+  if (taps.size() >= 2) {
+    const From* __restrict p = x + taps[0].from * n;
+    const From* __restrict q = x + taps[1].from * n;
+    const A u = taps[0].weight, v = taps[1].weight;
+    for (std::int64_t k = 0; k < n; ++k) sum[k] = u * static_cast<A>(p[k]) + v * static_cast<A>(q[k]);
+    done = 2;
+  } else if (taps.size() == 1) {
+    const From* __restrict p = x + taps[0].from * n;
+    const A u = taps[0].weight;
+    for (std::int64_t k = 0; k < n; ++k) sum[k] = u * static_cast<A>(p[k]);
+    done = 1;
+  } else {
+    std::fill_n(sum, n, A(0));
+  }
+  for (; done < taps.size(); ++done) {
+    const From* __restrict p = x + taps[done].from * n;
+    const A u = taps[done].weight;
+    for (std::int64_t k = 0; k < n; ++k) sum[k] += u * static_cast<A>(p[k]);
+  }
+}
+
 /// x [outer, *, inner] -> y [outer, rows, inner].
 template <class A, class From, class To>
 void apply(const Taps<A>& taps, const From* x, To* y, std::int64_t outer, std::int64_t in, std::int64_t inner) {
   const auto out = static_cast<std::int64_t>(taps.rows.size());
   parallel_ranges(outer * out, std::max<std::int64_t>(1, 8192 / inner), [&](std::int64_t begin, std::int64_t end) {
     std::vector<A> sums(std::is_same_v<To, A> ? 0 : static_cast<std::size_t>(inner));
+    std::int64_t o = begin / out, j = begin % out;
     for (std::int64_t i = begin; i < end; ++i) {
       To* to = y + i * inner;
-      A* __restrict sum = nullptr;
+      A* sum = nullptr;
       if constexpr (std::is_same_v<To, A>) sum = to;
       else sum = sums.data();
-      bool first = true;
-      for (const auto& [from, weight] : taps.rows[static_cast<std::size_t>(i % out)]) {
-        const From* __restrict p = x + (i / out * in + from) * inner;
-        if (first)
-          for (std::int64_t k = 0; k < inner; ++k) sum[k] = weight * static_cast<A>(p[k]);
-        else
-          for (std::int64_t k = 0; k < inner; ++k) sum[k] += weight * static_cast<A>(p[k]);
-        first = false;
-      }
-      if (first) std::fill_n(sum, inner, A(0));
+      combine(taps.rows[static_cast<std::size_t>(j)], x + o * in * inner, inner, sum);
       if constexpr (!std::is_same_v<To, A>)
         for (std::int64_t k = 0; k < inner; ++k) to[k] = static_cast<To>(sum[k]);
+      if (++j == out) {
+        j = 0;
+        ++o;
+      }
     }
   });
 }
