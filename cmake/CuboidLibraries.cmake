@@ -34,7 +34,7 @@ macro(cuboid_needs package apt why)
   endif()
 endmacro()
 
-cuboid_library(OPENMP OpenMP libgomp1 "tells oneDNN to keep to one thread per call; our own threads need nothing" COMPONENTS CXX)
+cuboid_library(OPENMP OpenMP libgomp1 "tells oneDNN to keep to one thread per call, our own threads need nothing" COMPONENTS CXX)
 cuboid_library(ONEDNN OneDNN libdnnl-dev "fast convolution and matmul on the CPU")
 cuboid_library(ZLIB ZLIB zlib1g-dev "compressed volumes (.npy.gz, .npz)")
 cuboid_library(ZIP LibZip libzip-dev "zip archives")
