@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/csf/settings.h"
+
+#include "apps/text.h"
+
+namespace cuboid::csf {
+
+void DataSettings::add(app::Options& options) {
+  options.section("data");
+  options.add("-d,--data", &data, "folder of volumes with a labels.csv, a stacked array, or the root of a task").required();
+  options.add("--task-file", &task_file, "task.yaml: which patients form which class; a file or a shipped name");
+  options.add("--task", &task, "task within the file, where it holds several");
+  options.add("--shrink", &shrink, "2 = means over 2x2x2 voxels").at_least(1).at_most(16);
+  options.add("--minmax", &minmax, "scale each volume to [0,1]");
+}
+
+DataSource DataSettings::source() const {
+  return {.data = data,
+          .task_file = task_file,
+          .task = task,
+          .options = {.rescale = minmax ? Rescale::minmax : Rescale::none, .shrink = shrink}};
+}
+
+app::OptionValues recipe_values(const std::string& name) {
+  if (name == "careful") return {};
+  // Sections 1.1 to 1.3 of the original: 6-12-32-32 net, SGD with weight decay on everything, a cosine of 300 batches
+  // that climbs back, corners of rotated cells filled with 0, cell-wise shuffles, and a dropout that never happens.
+  return {{"net", {"csf"}},          {"optimiser", {"sgd"}},    {"lr", {"0.0001"}},       {"momentum", {"0.9"}},
+          {"weight-decay", {"0.1"}}, {"decay-norms", {"true"}}, {"schedule", {"cosine"}}, {"schedule-length", {"300"}},
+          {"batch-size", {"8"}},     {"epochs", {"300"}},       {"patience", {"15"}},     {"best-by", {"loss"}},
+          {"dropout", {"0"}},        {"fill", {"zero"}},        {"split", {"legacy"}},    {"folds", {"10"}}};
+}
+
+void TrainSettings::add(app::Options& options) {
+  data.add(options);
+  options.add("--split-file", &split_file, "folds made by 'cuboid csf split'");
+  options.add("--split", &split, "how folds are made").choices({"automatic", "grouped", "stratified", "legacy"});
+  options.add("--folds", &folds, "0 = 5, or fewer when a class has fewer patients").at_least(0).at_most(1000);
+  options.add("--only-folds", &only_folds, "train these folds only, counted from 1");
+  options.add("--valid", &valid, "share of the rest that stops the training").at_least(0).at_most(0.9);
+
+  options.section("net");
+  options.add("--recipe", &recipe, "a set of values below").choices({"careful", "paper"});
+  options.recipe("recipe", recipe_values);
+  options.add("--net", &net, "architecture").choices(net_names);
+  options.add("--blocks", &blocks, "dense layers per block, instead of the net's own").at_least(1).at_most(256);
+  options.add("--growth", &growth, "new channels per layer, 0 = the net's own").at_least(0).at_most(4096);
+  options.add("--init-features", &init_features, "channels of the stem, 0 = the net's own").at_least(0).at_most(4096);
+  options.add("--bn-size", &bn_size, "bottleneck width in growths, 0 = the net's own").at_least(0).at_most(64);
+  options.add("--dropout", &dropout, "probability in each dense layer").at_least(0).at_most(0.95);
+
+  options.section("training");
+  options.add("-e,--epochs", &train.epochs, "passes over the training cells").at_least(1);
+  options.add("-b,--batch-size", &train.batch, "cells per batch").at_least(1).at_most(65536);
+  options.add("--accumulate", &train.accumulate, "batches per optimiser step").at_least(1);
+  options.add("--optimiser", &train.optimiser, "which").choices({"sgd", "adam", "adamw"});
+  options.add("--lr", &train.lr, "learning rate").at_least(0);
+  options.add("--momentum", &train.momentum, "of sgd").at_least(0).at_most(1);
+  options.add("--nesterov", &train.nesterov, "sgd looks ahead");
+  options.add("--weight-decay", &train.weight_decay, "coupled for sgd and adam, decoupled for adamw").at_least(0);
+  options.add("--decay-norms", &train.decay_vectors, "weight decay also on norms and biases");
+  options.add("--schedule", &train.schedule, "of the learning rate")
+      .choices({"constant", "cosine", "step", "polynomial", "plateau"});
+  options.add("--schedule-length", &train.schedule_length, "steps (or epochs) of a cosine; 0 = the whole run").at_least(0);
+  options.add("--schedule-per-epoch", &train.schedule_per_epoch, "the schedule counts epochs");
+  options.add("--warmup", &train.warmup, "steps of linear warm-up").at_least(0);
+  options.add("--gamma", &train.gamma, "factor of step and plateau").at_least(0).at_most(1);
+  options.add("--step-size", &train.step_size, "of the step schedule, 0 = a third of the run").at_least(0);
+  options.add("--plateau-patience", &train.plateau_patience, "epochs").at_least(0);
+  options.add("--clip", &train.clip, "largest gradient norm, 0 = no limit").at_least(0);
+  options.add("--ema", &train.ema, "decay of averaged weights, 0 = off; 0.99 suits short runs").at_least(0).at_most(0.99999999);
+  options.add("--label-smoothing", &train.label_smoothing, "share of the target spread over all classes").at_least(0).at_most(1);
+  options.add("--class-weights", &class_weights, "of the loss").choices({"none", "balanced"});
+  options.add("--patience", &train.patience, "epochs without improvement before the end, 0 = never stop").at_least(0);
+  options.add("--best-by", &best_by, "which validation metric chooses the weights")
+      .choices({"loss", "auroc", "accuracy", "balanced-accuracy"});
+  options.add("--precision", &precision, "of convolutions").choices({"fp32", "bf16"});
+  options.add("--carry-over", &carry_over, "start each fold from the one before, as the original did: leaks test cells");
+
+  options.section("augmentation");
+  options.add("--augment", &augment, "turn and flip the training cells");
+  options.add("--rotate", &rotate, "degrees, uniform in +-, about z").at_least(0).at_most(180);
+  options.add("--linear-rotation", &linear_rotation, "interpolate (default: nearest voxel)");
+  options.add("--fill", &fill, "what a rotation uncovers").choices({"background", "zero"});
+  options.add("--flip-x", &flip_x, "probability").at_least(0).at_most(1);
+  options.add("--flip-y", &flip_y, "probability").at_least(0).at_most(1);
+  options.add("--flip-z", &flip_z, "probability").at_least(0).at_most(1);
+  options.add("--jitter", &jitter, "of intensity: scale and shift by up to this").at_least(0).at_most(1);
+
+  options.section("run");
+  options.add("--name", &name, "of the run folder; default: the data's name");
+  options.add("--runs", &runs, "folder of run folders");
+  options.add("-o,--output", &output, "exactly this folder instead of a numbered one").not_saved();
+  options.add("--overwrite", &overwrite, "write into a folder that holds something").not_saved();
+  options.add("--resume", &resume, "continue this run folder where it stopped").not_saved();
+  options.add("--save-every", &train.save_every, "optimiser steps between checkpoints, 0 = every epoch").at_least(0);
+  options.add("--workers", &train.workers, "threads that load cells").at_least(0).at_most(64);
+  options.add("--report", &report, "evaluate and write report.html at the end");
+  common.add(options);
+}
+
+DenseNetOptions TrainSettings::finish(std::int64_t classes) {
+  train.best_by = csf::best_by(best_by);
+  train.bf16 = precision == "bf16";
+  train.balanced_loss = class_weights == "balanced";
+  train.seed = static_cast<std::uint64_t>(common.seed);
+  train.augment = {.rotate_degrees = rotate,
+                   .flip_x = flip_x,
+                   .flip_y = flip_y,
+                   .flip_z = flip_z,
+                   .fill = fill == "zero" ? RotationFill::zero : RotationFill::background,
+                   .interpolation = linear_rotation ? Interpolation::linear : Interpolation::nearest,
+                   .jitter_scale = jitter,
+                   .jitter_shift = jitter};
+  if (!augment) train.augment = AugmentOptions::none();
+  DenseNetOptions options = named_net(net, classes);
+  if (!blocks.empty()) options.blocks.assign(blocks.begin(), blocks.end());
+  if (growth) options.growth = growth;
+  if (init_features) options.init_features = init_features;
+  if (bn_size) options.bn_size = bn_size;
+  options.dropout = dropout;
+  options.seed = train.seed;
+  return options;
+}
+
+SplitOptions TrainSettings::split_options() const {
+  return {.method = split_method(split), .folds = folds, .valid = valid, .seed = static_cast<std::uint64_t>(common.seed)};
+}
+
+}  // namespace cuboid::csf

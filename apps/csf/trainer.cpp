@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/csf/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "apps/app.h"
+#include "apps/metrics.h"
+#include "apps/progress.h"
+#include "apps/text.h"
+#include "core/autograd.h"
+#include "layers/loss.h"
+#include "layers/precision.h"
+
+namespace cuboid::csf {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr const char* best_by_names[] = {"loss", "auroc", "accuracy", "balanced-accuracy"};
+
+std::unique_ptr<Optimiser> make_optimiser(const NamedTensors& parameters, const TrainOptions& o) {
+  if (o.optimiser == "sgd")
+    return std::make_unique<Sgd>(parameters, SgdOptions{.lr = o.lr, .momentum = o.momentum, .nesterov = o.nesterov,
+                                                        .weight_decay = o.weight_decay, .decay_vectors = o.decay_vectors});
+  const AdamOptions adam{.lr = o.lr, .weight_decay = o.weight_decay, .decay_vectors = o.decay_vectors};
+  if (o.optimiser == "adam") return std::make_unique<Adam>(parameters, adam);
+  check<app::UsageError>(o.optimiser == "adamw", "--optimiser: '", o.optimiser, "' is not one of sgd, adam, adamw");
+  return std::make_unique<AdamW>(parameters, adam);
+}
+
+ScheduleOptions schedule_of(const TrainOptions& o, std::int64_t batches_per_epoch) {
+  const std::int64_t steps = (o.epochs * batches_per_epoch + o.accumulate - 1) / o.accumulate;
+  const std::int64_t whole_run = o.schedule_per_epoch ? o.epochs : steps;
+  return {.kind = schedule_kind(o.schedule),
+          .per_epoch = o.schedule_per_epoch,
+          .length = o.schedule_length ? o.schedule_length : std::max<std::int64_t>(1, whole_run - o.warmup),
+          .step_size = o.step_size ? o.step_size : std::max<std::int64_t>(1, whole_run / 3),
+          .gamma = o.gamma,
+          .patience = o.plateau_patience,
+          .maximise = o.best_by != BestBy::loss,
+          .warmup = o.warmup};
+}
+
+/// 1/count, scaled so that their mean over the samples is 1.
+Tensor inverse_frequencies(const Dataset& dataset, const std::vector<std::int64_t>& indices) {
+  std::vector<float> weights(static_cast<std::size_t>(dataset.classes()), 0);
+  for (const auto i : indices) weights[static_cast<std::size_t>(dataset[i].label)] += 1;
+  for (float& w : weights) w = w > 0 ? static_cast<float>(indices.size()) / (static_cast<float>(weights.size()) * w) : 0;
+  return from_values(weights, {static_cast<std::int64_t>(weights.size())});
+}
+
+}  // namespace
+
+const char* name_of(BestBy metric) { return best_by_names[static_cast<int>(metric)]; }
+BestBy best_by(const std::string& name) {
+  for (int i = 0; i < 4; ++i)
+    if (name == best_by_names[i]) return static_cast<BestBy>(i);
+  fail<app::UsageError>("--best-by: '", name, "' is not one of loss, auroc, accuracy, balanced-accuracy");
+}
+
+struct Trainer::Validation {
+  double loss = nan, accuracy = nan, balanced_accuracy = nan, auroc = nan;
+  double by(BestBy metric) const {
+    return metric == BestBy::loss ? loss : metric == BestBy::auroc ? auroc : metric == BestBy::accuracy ? accuracy : balanced_accuracy;
+  }
+};
+
+Trainer::Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fold, std::filesystem::path checkpoints)
+    : options_(std::move(options)),
+      card_(std::move(card)),
+      dataset_(std::move(dataset)),
+      fold_(std::move(fold)),
+      checkpoints_(std::move(checkpoints)),
+      early_stopping_({.patience = options_.patience > 0 ? options_.patience : std::numeric_limits<std::int64_t>::max(),
+                       .maximise = options_.best_by != BestBy::loss}),
+      loader_(dataset_, fold_.train,
+              {.batch = options_.batch,
+               .shuffle = true,
+               // batch norm cannot learn from one cell, so a last batch of one is left out
+               .drop_last = static_cast<std::int64_t>(fold_.train.size()) % options_.batch == 1 &&
+                            static_cast<std::int64_t>(fold_.train.size()) > options_.batch,
+               .seed = options_.seed,
+               .workers = static_cast<int>(options_.workers),
+               .augment = options_.augment}) {
+  card_.net.seed = options_.seed;
+  net_ = std::make_unique<DenseNet>(card_.net);
+  optimiser_ = make_optimiser(net_->named_parameters(), options_);
+  schedule_ = std::make_unique<Schedule>(options_.lr, schedule_of(options_, loader_.batches()));
+  if (options_.ema > 0) ema_ = std::make_unique<Ema>(*net_, EmaOptions{.decay = options_.ema});
+  accumulator_ = std::make_unique<GradAccumulator>(net_->named_parameters(), options_.accumulate);
+  if (options_.balanced_loss) class_weights_ = inverse_frequencies(dataset_, fold_.train);
+  const NamedTensors parameters = net_->named_parameters();
+  for (const auto& entry : net_->state_dict())
+    if (std::none_of(parameters.begin(), parameters.end(), [&](const auto& p) { return p.first == entry.first; }))
+      buffers_.push_back(entry);
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::stop_if_asked(const Hooks& hooks) {
+  if (!hooks.stop || !hooks.stop()) return;
+  save();
+  throw app::Interrupted("interrupted: the checkpoint is saved");
+}
+
+bool Trainer::train_batch(const Batch& batch) {
+  set_random_step(*net_, options_.seed, static_cast<std::uint64_t>(batch.epoch * loader_.batches() + batch.position));
+  Tensor loss;
+  {
+    std::optional<ComputeIn> scope;
+    if (options_.bf16) scope.emplace(DType::bf16);
+    loss = cross_entropy((*net_)(batch.x), batch.labels,
+                         {.class_weights = class_weights_, .label_smoothing = options_.label_smoothing});
+  }
+  const double value = loss.item();
+  check(std::isfinite(value), "training: the loss is ", value, " in epoch ", batch.epoch + 1, ", batch ", batch.position + 1,
+        "\nhint: a smaller --lr, --clip 1, or --precision fp32 if it was bf16; the last checkpoint is untouched");
+  const bool due = accumulator_->backward(loss);
+  const std::scoped_lock lock(guard_);
+  if (due) {
+    if (options_.clip > 0) clip_grad_norm(net_->parameters(), options_.clip);
+    optimiser_->set_lr(schedule_->lr());
+    optimiser_->step();
+    optimiser_->zero_grad();
+    schedule_->after_step();
+    if (ema_) ema_->update();
+  }
+  position_ = {batch.epoch, batch.position + 1};
+  loss_sum_ += value * static_cast<double>(batch.indices.size());
+  loss_count_ += static_cast<std::int64_t>(batch.indices.size());
+  if (due) commit();
+  return due;
+}
+
+void Trainer::train_epoch(const Hooks& hooks, double& seconds, std::int64_t& cells) {
+  const app::Stopwatch watch;
+  net_->train();
+  loader_.seek(position_);
+  while (auto batch = loader_.next()) {
+    const bool stepped = train_batch(*batch);
+    cells += static_cast<std::int64_t>(batch->indices.size());
+    if (hooks.on_batch)
+      hooks.on_batch(position_.epoch, position_.position, loader_.batches(), loss_sum_ / static_cast<double>(loss_count_));
+    stop_if_asked(hooks);
+    if (stepped && options_.save_every > 0 && optimiser_->steps() % options_.save_every == 0) save();
+  }
+  seconds = watch.seconds();
+}
+
+Trainer::Validation Trainer::validate(const Hooks& hooks) {
+  Validation result;
+  if (fold_.valid.empty()) return result;
+  Loader loader(dataset_, fold_.valid, {.batch = options_.batch, .workers = static_cast<int>(options_.workers)});
+  metrics::Probabilities probabilities;
+  metrics::Labels labels;
+  while (const auto batch = loader.next()) {
+    for (auto& p : predict(*net_, batch->x, {.bf16 = options_.bf16})) probabilities.push_back(std::move(p));
+    for (const auto i : batch->indices) labels.push_back(dataset_[i].label);
+    if (hooks.stop && hooks.stop()) throw app::Interrupted("interrupted: the checkpoint is saved");  // saved before validating
+  }
+  const auto confusion = metrics::confusion(labels, metrics::argmax(probabilities), dataset_.classes());
+  return {metrics::log_loss(probabilities, labels), confusion.accuracy(), confusion.balanced_accuracy(),
+          metrics::macro_auroc(probabilities, labels)};
+}
+
+void Trainer::run(const Hooks& hooks) {
+  {
+    const std::scoped_lock lock(guard_);
+    commit();
+  }
+  while (!finished_) {
+    double seconds = 0;
+    std::int64_t cells = 0;
+    if (position_.position < loader_.batches()) train_epoch(hooks, seconds, cells);
+    save();  // a stop during validation finds everything on disk
+    std::optional<EmaScope> averaged;
+    {
+      const std::scoped_lock lock(guard_);
+      may_save_ = false;
+      if (ema_) averaged.emplace(*ema_);
+    }
+    const Validation valid = validate(hooks);
+    // without validation cells the newest weights are the best
+    const double newest = options_.best_by == BestBy::loss ? -static_cast<double>(position_.epoch) : static_cast<double>(position_.epoch);
+    const double metric = fold_.valid.empty() ? newest : valid.by(options_.best_by);
+    check(!std::isnan(metric), "training: the validation part has no ", name_of(options_.best_by),
+          " (only one class in it)\nhint: --best-by loss works with any validation part");
+    const bool best = early_stopping_.update(metric);
+    if (best) save_model(checkpoints_ / "best.safetensors", *net_, card_);
+    averaged.reset();
+    schedule_->after_epoch(metric);
+    const EpochReport report{position_.epoch,
+                             optimiser_->steps(),
+                             loss_count_ ? loss_sum_ / static_cast<double>(loss_count_) : nan,
+                             optimiser_->lr(),
+                             seconds,
+                             seconds > 0 ? static_cast<double>(cells) / seconds : 0,
+                             valid.loss,
+                             valid.accuracy,
+                             valid.balanced_accuracy,
+                             valid.auroc,
+                             best};
+    {
+      const std::scoped_lock lock(guard_);
+      position_ = {position_.epoch + 1, 0};
+      loss_sum_ = 0;
+      loss_count_ = 0;
+      finished_ = position_.epoch >= options_.epochs || early_stopping_.should_stop();
+      commit();
+    }
+    if (hooks.on_epoch) hooks.on_epoch(report);
+  }
+  save();
+}
+
+}  // namespace cuboid::csf

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Line plots as SVG, drawn by gnuplot. Without gnuplot there is no picture, and the caller says so.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cuboid::plot {
+
+struct Series {
+  std::string title;
+  std::vector<std::pair<double, double>> points;
+  std::vector<std::pair<double, double>> band = {};  // low and high at each point: a shaded range
+  enum class Style { line, steps, points_and_line, dashed } style = Style::line;
+  int colour = 0;  // of the palette
+  int axis = 1;    // 2: the right one
+};
+
+struct Figure {
+  std::string title, x_label, y_label, y2_label = "";
+  std::vector<Series> series;
+  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // equal: chosen from the data
+  bool square = false, log_y = false;
+  int width = 460, height = 320;
+};
+
+/// True when a gnuplot can be run.
+bool available();
+/// <svg ...>...</svg>, text and axes in the page's colours; empty without gnuplot.
+std::string svg(const Figure& figure);
+
+}  // namespace cuboid::plot

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/commands.h"
+
+namespace cuboid::app {
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> table = {
+      {"demo", "phantom cells, training, evaluation, explanation, report: in a minute", demo},
+      {"csf prepare", "crop cells from tomograms", csf::prepare_command},
+      {"csf split", "make folds that keep patients apart", csf::split_command},
+      {"csf train", "train a classifier of 3D cells, fold by fold", csf::train_command},
+      {"csf evaluate", "judge a run, or a model on labelled cells", csf::evaluate_command},
+      {"csf predict", "classify files", csf::predict_command},
+      {"csf explain", "show what a decision rests on (Grad-CAM)", csf::explain_command},
+      {"phantom csf", "make phantom cells with known truth", phantom},
+      {"info", "what a file, a run or a net holds", info},
+      {"convert", "from one volume format to another", convert},
+      {"doctor", "what this build and this machine can do", doctor},
+  };
+  return table;
+}
+
+std::vector<std::string> command_names() {
+  std::vector<std::string> names;
+  for (const auto& c : commands()) names.emplace_back(c.path);
+  return names;
+}
+
+}  // namespace cuboid::app
