@@ -12,18 +12,21 @@ namespace {
 
 // First row that fits wins; the last one of a device is its reference.
 constexpr Impl<ConvForward> forward_rows[] = {
+    {"depthwise", Device::cpu, depthwise::forward_fits, depthwise::conv_forward},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::forward_fits, onednn::conv_forward},
 #endif
     {"reference", Device::cpu, always, cpu::conv_forward},
 };
 constexpr Impl<ConvInput> input_rows[] = {
+    {"depthwise", Device::cpu, depthwise::input_fits, depthwise::conv_input},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::input_fits, onednn::conv_input},
 #endif
     {"reference", Device::cpu, always, cpu::conv_input},
 };
 constexpr Impl<ConvWeight> weight_rows[] = {
+    {"depthwise", Device::cpu, depthwise::weight_fits, depthwise::conv_weight},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::weight_fits, onednn::conv_weight},
 #endif

@@ -25,4 +25,13 @@ ConvInput conv_input;
 ConvWeight conv_weight;
 }  // namespace onednn
 
+namespace depthwise {  // own loops: f32 and bf16, channels-last; 3D forward and input, any weights
+bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
+bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
+bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForward conv_forward;
+ConvInput conv_input;
+ConvWeight conv_weight;
+}  // namespace depthwise
+
 }  // namespace cuboid
