@@ -66,7 +66,7 @@ CellModel::CellModel(std::int64_t label, const PatientEffects& patient, Random& 
   surface = Surface(std::clamp(3.45 + patient.radius + random.normal(0, 0.2), 2.7, 4.1), random);
   for (auto& c : centre) c = random.normal(0, 0.15);
   cytoplasm = 0.0150 + patient.cytoplasm + random.normal(0, 0.0012);
-  chromatin = 0.0075 + patient.nucleus + random.normal(0, 0.0008);
+  chromatin = 0.0090 + patient.nucleus + random.normal(0, 0.0008);
   grain = 0.0042 * patient.texture;
   draw_nucleus(label, patient, random);
   draw_blobs(label, patient, random);
@@ -75,16 +75,16 @@ CellModel::CellModel(std::int64_t label, const PatientEffects& patient, Random& 
 /// Both kinds of nucleus have the same volume. Round ones are dented now and then, lobed ones are sometimes nearly fused.
 void CellModel::draw_nucleus(std::int64_t label, const PatientEffects& patient, Random& random) {
   const double radius = surface.radius();
-  const double volume = random.uniform(0.30, 0.40) * 4 / 3 * std::numbers::pi * std::pow(radius, 3);
+  const double volume = random.uniform(0.24, 0.32) * 4 / 3 * std::numbers::pi * std::pow(radius, 3);
   const Point shift = random_direction(random), offset = along(shift, random.uniform(0, 0.08) * radius);
-  double arc = 0.22 * radius, gap = std::max(0.3, 1.2 + patient.lobing);
+  double arc = 0.20 * radius, gap = std::max(0.3, 1.2 + patient.lobing);
   if (label == 0) {
-    lobes = random.chance(0.15) ? 2 : 1;
+    lobes = random.chance(0.12) ? 2 : 1;
   } else {
     const double kind = random.uniform();
     lobes = kind < 0.3 ? 2 : kind < 0.8 ? 3 : 4;
-    arc = std::clamp(0.46 + 0.3 * patient.lobing + random.normal(0, 0.03), 0.36, 0.56) * radius;
-    gap = lobes == 2 ? random.uniform(2.0, 2.8) : lobes == 3 ? random.uniform(1.25, 1.75) : random.uniform(1.1, 1.4);
+    arc = std::clamp(0.48 + 0.3 * patient.lobing + random.normal(0, 0.03), 0.40, 0.56) * radius;
+    gap = lobes == 2 ? random.uniform(2.0, 2.8) : lobes == 3 ? random.uniform(1.5, 2.0) : random.uniform(1.3, 1.55);
   }
   nucleus = Nucleus(lobes, arc, gap, volume, offset, random);
 }
@@ -94,7 +94,7 @@ void CellModel::draw_blobs(std::int64_t label, const PatientEffects& patient, Ra
   const double radius = surface.radius();
   for (std::uint64_t i = 0, n = 1 + random.below(2); i < n; ++i)
     nucleoli.push_back({nucleus.random_inside(random), random.uniform(0.35, 0.6), random.uniform(0.006, 0.010)});
-  const std::int64_t wanted = std::clamp<std::int64_t>(poisson((label == 0 ? 4.0 : 7.5) * patient.droplets, random), 1, 24);
+  const std::int64_t wanted = std::clamp<std::int64_t>(poisson((label == 0 ? 4.0 : 8.0) * patient.droplets, random), 1, 24);
   for (int attempt = 0; attempt < 400 && static_cast<std::int64_t>(droplets.size()) < wanted; ++attempt) {
     const Point direction = random_direction(random);
     const Point p = along(direction, radius * std::cbrt(random.uniform(0.05, 0.85)));

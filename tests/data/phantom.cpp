@@ -60,8 +60,8 @@ TEST(Phantom, CellsLookLikeCells) {
     EXPECT_LT(std::sqrt(squares / count[0]), 0.003);
     EXPECT_GT(sum[1] / count[1], phantom_medium_ri + 0.006);
     EXPECT_GT(sum[2] / count[2], sum[1] / count[1] + 0.002) << "the nucleus is denser";
-    EXPECT_GT(count[2] / (count[1] + count[2]), 0.2);
-    EXPECT_LT(count[2] / (count[1] + count[2]), 0.6);
+    EXPECT_GT(count[2] / (count[1] + count[2]), 0.15);
+    EXPECT_LT(count[2] / (count[1] + count[2]), 0.5);
     EXPECT_GE(cell.droplets, 1);
     EXPECT_GT(cell.volume_um3, 60);
     EXPECT_LT(cell.volume_um3, 420);
