@@ -127,7 +127,7 @@ int dense_dimension(const View& v) {
 
 /// One layout to another: `a` is dense in `out`, `b` in `in`. Goes through the plane of the two in squares, so that each
 /// cache line is read once and written once.
-template <class To, class From>
+template <class T>
 void copy_across(const View& in, const View& out, int a, int b) {
   constexpr std::int64_t side = 16;
   View corner_out = out, corner_in = in;
@@ -137,13 +137,12 @@ void copy_across(const View& in, const View& out, int a, int b) {
   const auto steps = planes.steps();
   const auto some_planes = [&, na, nb](const auto& at, std::int64_t n) {
     for (std::int64_t k = 0; k < n; ++k) {
-      To* to = out.as<To>() + at[0] + k * steps[0];
-      const From* from = in.as<From>() + at[1] + k * steps[1];
+      T* to = out.as<T>() + at[0] + k * steps[0];
+      const T* from = in.as<T>() + at[1] + k * steps[1];
       for (std::int64_t i0 = 0; i0 < na; i0 += side)
         for (std::int64_t j0 = 0; j0 < nb; j0 += side)
           for (std::int64_t j = j0; j < std::min(nb, j0 + side); ++j)
-            for (std::int64_t i = i0; i < std::min(na, i0 + side); ++i)
-              to[j * step_to + i] = convert<To>(from[i * step_from + j]);
+            for (std::int64_t i = i0; i < std::min(na, i0 + side); ++i) to[j * step_to + i] = from[i * step_from + j];
     }
   };
   planes.each_row(some_planes, std::max<std::int64_t>(1, (1 << 16) / (na * nb)));
@@ -160,7 +159,8 @@ void copy(const Tensor& from, const Tensor& to) {
   const bool across = a >= 0 && b >= 0 && a != b && out.shape[a] >= 4 && out.shape[b] >= 4;
   visit(out.dtype, [&]<class To>() {
     visit(in.dtype, [&]<class From>() {
-      if (across) return copy_across<To, From>(in, out, a, b);
+      if constexpr (std::is_same_v<To, From>)
+        if (across) return copy_across<To>(in, out, a, b);
       const StridedLoop<2> loop({out, in});
       const auto [step_to, step_from] = loop.steps();
       loop.each_row([&, step_to = step_to, step_from = step_from](const auto& at, std::int64_t n) {

@@ -222,7 +222,8 @@ TEST(Copy, AcrossLayoutsPutsEveryElementInItsPlace) {
   for (const Shape& shape : shapes)
     for (int a = 0; a < shape.rank(); ++a)
       for (int b = 0; b < shape.rank(); ++b) {
-        const Tensor x = numbered(shape), y = transpose(empty(transpose(x, a, b).shape(), {.dtype = DType::i32}), a, b);
+        const Tensor x = numbered(shape, DType::i32),
+                     y = transpose(empty(transpose(x, a, b).shape(), {.dtype = DType::i32}), a, b);
         copy(x, y);
         std::int64_t wrong = 0;
         for (std::int64_t i = 0; i < x.size(); ++i) {
