@@ -9,7 +9,7 @@
 
 namespace cuboid {
 
-/// One entry per spatial dimension. pad_hi may be negative for the derivative of a strided convolution only.
+/// One entry per spatial dimension; padding may differ at the two ends.
 struct ConvSpec {
   Shape stride, pad_lo, pad_hi, dilation;
   std::int64_t groups = 1;

@@ -14,7 +14,7 @@ namespace {
 void check_spec(const ConvSpec& s, const Shape& x, const Shape& w) {
   const int rank = s.rank();
   check(rank >= 1 && rank <= 3, "conv: ", rank, " spatial dimensions; 1 to 3 are supported");
-  check(s.pad_lo.rank() == rank && s.pad_hi.rank() == rank && s.dilation.rank() == rank, "conv: stride ", s.stride, " , padding ",
+  check(s.pad_lo.rank() == rank && s.pad_hi.rank() == rank && s.dilation.rank() == rank, "conv: stride ", s.stride, ", padding ",
         s.pad_lo, s.pad_hi, " and dilation ", s.dilation, " differ in length");
   check(x.rank() == rank + 2 && w.rank() == rank + 2, "conv: x ", x, " and w ", w, " must have ", rank + 2, " dimensions");
   for (int i = 0; i < rank; ++i) {
