@@ -114,7 +114,10 @@ format() {
   local version
   version=$(clang-format --version | grep -oE '[0-9]+' | head -1)
   [ "$version" = 14 ] || { echo "clang-format 14 decides; this is $version" && exit 77; }
-  sources | xargs clang-format --dry-run --Werror || offence "run: ./run format"
+  local file
+  for file in $(sources | xargs clang-format --dry-run 2>&1 | sed -nE 's/^([^: ]+):[0-9]+:.*clang-format.*/\1/p' | sort -u); do
+    offence "$file: ./run format"
+  done
 }
 
 rule=${1:-}
