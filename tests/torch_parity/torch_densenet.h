@@ -11,10 +11,11 @@ namespace cuboid::test {
 
 class TorchDenseNet {
  public:
-  TorchDenseNet(const DenseNetOptions& options, const NamedTensors& state) : o_(options) {
+  TorchDenseNet(const DenseNetOptions& options, const NamedTensors& state, torch::ScalarType type = torch::kFloat32)
+      : o_(options) {
     for (const auto& [name, t] : state) {
       const bool statistics = name.find("running_") != std::string::npos;
-      weights_[name] = to_torch(t).set_requires_grad(!statistics);
+      weights_[name] = to_torch(t).to(type).set_requires_grad(!statistics);
     }
   }
 
