@@ -57,11 +57,16 @@ int serve(bool training, const std::string& file) {
     backward(loss);
     return logits.detach();
   };
+  const auto step = [&] {
+    if (!training) return void(infer());
+    learn();
+    optimiser.step();
+  };
   if (std::getenv("CUBOID_BENCH_PROFILE")) {  // where the time goes, instead of serving
     profiler::enable(true);
     for (int i = 0; i < 6; ++i) {
       if (i == 1) profiler::clear();
-      training ? void(learn()), optimiser.step() : void(infer());
+      step();
     }
     profiler::write_table(std::cout);
     return 0;
@@ -71,6 +76,8 @@ int serve(bool training, const std::string& file) {
                           [&](const std::string& to) {
                             NamedTensors results;
                             if (training) {
+                              for (auto& [name, p] : net.named_parameters())
+                                if (side::is_norm_bias(name)) add_into(p.detach(), full(p.shape(), side::lift));
                               results.emplace_back("logits", learn());
                               for (auto& [name, p] : net.named_parameters()) results.emplace_back(name, p.grad());
                             } else {
@@ -78,12 +85,7 @@ int serve(bool training, const std::string& file) {
                             }
                             write_safetensors(to, results);
                           },
-                      .step =
-                          [&] {
-                            if (!training) return void(infer());
-                            learn();
-                            optimiser.step();
-                          }});
+                      .step = step});
 }
 
 }  // namespace

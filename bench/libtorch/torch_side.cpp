@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // bench_torch_side train|infer contiguous|channels_last FILE    serves the commands of side.h with LibTorch
-#include <ATen/Parallel.h>
-
 #include <cstring>
 #include <iostream>
 #include <string>
@@ -62,29 +60,30 @@ int serve(bool training, bool channels_last, const std::string& file) {
     torch::nn::functional::cross_entropy(logits, labels).backward();
     return logits;
   };
-  return side::serve({.about =
-                          [&] {
-                            return "LibTorch " TORCH_VERSION ", " + std::to_string(torch::get_num_threads()) + " threads, " +
-                                   at::get_cpu_capability();
-                          },
-                      .check =
-                          [&](const std::string& to) {
-                            cuboid::NamedTensors results;
-                            if (training) {
-                              results.emplace_back("logits", to_cuboid(learn()));
-                              for (const auto& p : net->named_parameters())
-                                results.emplace_back(p.key(), to_cuboid(p.value().grad()));
-                            } else {
-                              results.emplace_back("logits", to_cuboid(infer()));
-                            }
-                            cuboid::write_safetensors(to, results);
-                          },
-                      .step =
-                          [&] {
-                            if (!training) return void(infer());
-                            learn();
-                            optimiser.step();
-                          }});
+  return side::serve(
+      {.about = [&] { return "LibTorch " TORCH_VERSION ", " + std::to_string(torch::get_num_threads()) + " threads"; },
+       .check =
+           [&](const std::string& to) {
+             cuboid::NamedTensors results;
+             if (training) {
+               for (auto& p : net->named_parameters())
+                 if (side::is_norm_bias(p.key())) {
+                   torch::NoGradGuard guard;
+                   p.value().add_(side::lift);
+                 }
+               results.emplace_back("logits", to_cuboid(learn()));
+               for (const auto& p : net->named_parameters()) results.emplace_back(p.key(), to_cuboid(p.value().grad()));
+             } else {
+               results.emplace_back("logits", to_cuboid(infer()));
+             }
+             cuboid::write_safetensors(to, results);
+           },
+       .step =
+           [&] {
+             if (!training) return void(infer());
+             learn();
+             optimiser.step();
+           }});
 }
 
 }  // namespace
