@@ -25,7 +25,7 @@ struct Case {
 // Even and odd sides, planes smaller than a tile, one voxel, several samples per unit of work, several units per sample.
 const Case cases[] = {{"cube", {2, 32, 4, 4, 4}, 32, 64, 3},       {"odd", {3, 64, 3, 5, 2}, 32, 32, 2},
                       {"voxel", {3, 32, 1, 1, 1}, 32, 32, 2},      {"tiny", {8, 32, 2, 2, 2}, 32, 64, 3},
-                      {"flat", {2, 32, 6, 7}, 32, 64, 2},          {"slabs", {1, 32, 9, 16, 16}, 32, 32, 2},
+                      {"flat", {2, 32, 6, 7}, 32, 64, 2},          {"slabs", {1, 32, 5, 12, 10}, 32, 32, 2},
                       {"wide growth", {2, 32, 2, 4, 4}, 64, 32, 2}};
 
 /// All tensors of a block in a row: x, then ten per layer.
