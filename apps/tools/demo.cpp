@@ -22,7 +22,7 @@ namespace {
 struct DemoSettings {
   std::int64_t cells = 320, size = 32, epochs = 14, explained = 16;
   double lr = 0.006;
-  std::string output = "runs/demo", layer = "denseblock2";
+  std::string output = "runs/demo", layer = "denseblock1";
   bool overwrite = false;
   Common common;
 };
@@ -148,7 +148,7 @@ int demo(const Arguments& arguments) {
               << '\n';
   } else {
     std::cout << csf::summary_text(summary) << "Grad-CAM           " << fixed(100 * cam.mass, 1)
-              << " % of the map lies on the cell, which is " << fixed(100 * cam.share, 1) << " % of the volume (mean of "
+              << " % of the map lies on the cell, which is " << fixed(100 * cam.share, 1) << " % of the volume (" << settings.layer << ", mean of "
               << cam.cells << " cells)\ntime               " << duration_text(watch.seconds()) << "\nreport             "
               << report << '\n';
   }
