@@ -30,12 +30,13 @@ allowed() {
 
 # Quoted includes start with their room and stay within what it may see.
 includes() {
-  local room line file target rest
+  local room line file target rest seen
   for room in "${rooms[@]}"; do
+    seen=" $(allowed "$room") "
     while IFS=: read -r file line rest; do
-      target=$(sed -E 's/.*"([^"]*)".*/\1/' <<<"$rest")
+      target=${rest#*\"} && target=${target%%\"*}
       case "$target" in
-        */*) [[ " $(allowed "$room") " == *" ${target%%/*} "* ]] || offence "$file:$line: $room may not include $target" ;;
+        */*) [[ $seen == *" ${target%%/*} "* ]] || offence "$file:$line: $room may not include $target" ;;
         *) offence "$file:$line: write the path from the root: $target" ;;
       esac
     done < <(grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' --include='*.cpp' --include='*.h' --include='*.cu' "$room" |
