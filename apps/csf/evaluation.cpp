@@ -33,13 +33,15 @@ Json ranking_json(const Predictions& predictions, std::int64_t c, const Evaluati
   const auto scores = metrics::column(predictions.probabilities(), c);
   metrics::Labels is_class;
   for (const auto& cell : predictions.cells) is_class.push_back(cell.label == c);
-  Json json = Json::object({{"auroc", finite(metrics::auroc(scores, is_class))}, {"aupr", finite(metrics::aupr(scores, is_class))}});
+  Json json =
+      Json::object({{"auroc", finite(metrics::auroc(scores, is_class))}, {"aupr", finite(metrics::aupr(scores, is_class))}});
   if (!intervals) return json;
   json["auroc_delong_95"] = interval_json(metrics::delong(scores, is_class).interval);
   const auto area_of = [&](const std::vector<std::int64_t>& drawn) {
     metrics::Scores s;
     metrics::Labels l;
-    for (const auto i : drawn) s.push_back(scores[static_cast<std::size_t>(i)]), l.push_back(is_class[static_cast<std::size_t>(i)]);
+    for (const auto i : drawn)
+      s.push_back(scores[static_cast<std::size_t>(i)]), l.push_back(is_class[static_cast<std::size_t>(i)]);
     return metrics::auroc(s, l);
   };
   std::vector<std::vector<std::int64_t>> cells;
@@ -119,12 +121,12 @@ Json patients_json(const Predictions& predictions, const EvaluationOptions& opti
   json["confusion"] = confusion_json(confusion);
   json["per_patient"] = rows;
   const std::int64_t k = std::min<std::int64_t>(options.max_k, static_cast<std::int64_t>(largest));
-  json["cells_curve"] = Json::object(
-      {{"repeats", options.repeats},
-       {"mean_softmax", cells_curve_json(metrics::cells_curve(probabilities, labels, bags, k, options.repeats,
-                                                              metrics::Vote::mean_softmax, options.seed))},
-       {"majority", cells_curve_json(metrics::cells_curve(probabilities, labels, bags, k, options.repeats, metrics::Vote::majority,
-                                                          options.seed))}});
+  json["cells_curve"] =
+      Json::object({{"repeats", options.repeats},
+                    {"mean_softmax", cells_curve_json(metrics::cells_curve(probabilities, labels, bags, k, options.repeats,
+                                                                           metrics::Vote::mean_softmax, options.seed))},
+                    {"majority", cells_curve_json(metrics::cells_curve(probabilities, labels, bags, k, options.repeats,
+                                                                       metrics::Vote::majority, options.seed))}});
   return json;
 }
 
@@ -224,8 +226,8 @@ Json summarise(const Predictions& predictions, const EvaluationOptions& options)
     for (const double v : list) sum += v;
     sum /= static_cast<double>(list.size());
     for (const double v : list) squares += (v - sum) * (v - sum);
-    mean[key] = Json::object(
-        {{"mean", sum}, {"sd", list.size() > 1 ? std::sqrt(squares / static_cast<double>(list.size() - 1)) : 0.0}});
+    mean[key] =
+        Json::object({{"mean", sum}, {"sd", list.size() > 1 ? std::sqrt(squares / static_cast<double>(list.size() - 1)) : 0.0}});
   }
   summary["mean_of_folds"] = mean;
   summary["patient_level"] = patients_json(predictions, options);
@@ -288,8 +290,8 @@ std::string summary_text(const Json& summary) {
   }
   const Json& patients = summary.at("patient_level");
   if (patients.is_object())
-    text += "patients           " + std::to_string(patients.at("patients").as_int()) + ", accuracy " + show(patients.at("accuracy")) +
-            ", AUROC " + show(patients.at("auroc")) + "\n";
+    text += "patients           " + std::to_string(patients.at("patients").as_int()) + ", accuracy " +
+            show(patients.at("accuracy")) + ", AUROC " + show(patients.at("auroc")) + "\n";
   text += "confusion matrix (rows true, columns predicted)\n";
   std::size_t width = 6;
   for (const Json& name : summary.at("classes").as_array()) width = std::max(width, name.as_string().size() + 2);

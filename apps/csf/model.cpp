@@ -69,7 +69,8 @@ ModelCard ModelCard::from_json(const Json& json) {
   for (const auto* size : {&card.net.in_channels, &card.net.growth, &card.net.bn_size, &card.net.init_features})
     check<DataError>(*size > 0 && *size <= 65536, "model card: a size of ", *size);
   check<DataError>(card.net.blocks.size() <= 16, "model card: ", card.net.blocks.size(), " blocks");
-  for (const int layers : card.net.blocks) check<DataError>(layers > 0 && layers <= 1024, "model card: a block of ", layers, " layers");
+  for (const int layers : card.net.blocks)
+    check<DataError>(layers > 0 && layers <= 1024, "model card: a block of ", layers, " layers");
   for (const Json& name : json.at("classes").as_array()) card.classes.push_back(name.as_string());
   check<DataError>(static_cast<std::int64_t>(card.classes.size()) == card.net.classes, "model card: ", card.classes.size(),
                    " class names, the net has ", card.net.classes);
@@ -87,7 +88,8 @@ DenseNetOptions named_net(const std::string& name, std::int64_t classes) {
   if (name == "densenet121") return monai_densenet121(3, 1, classes);
   if (name == "small") net.blocks = {3, 4, 6}, net.growth = 16, net.init_features = 16, net.bn_size = 2;
   else if (name == "tiny") net.blocks = {2, 2}, net.growth = 8, net.init_features = 8, net.bn_size = 2;
-  else fail<app::UsageError>("--net: '", name, "' is not one of ", app::join(net_names, ", "), app::did_you_mean(name, net_names));
+  else
+    fail<app::UsageError>("--net: '", name, "' is not one of ", app::join(net_names, ", "), app::did_you_mean(name, net_names));
   return net;
 }
 
@@ -153,8 +155,7 @@ std::vector<std::vector<double>> predict(DenseNet& net, const Tensor& x, const I
       double sum = 0;
       for (std::size_t c = 0; c < classes; ++c) sum += std::exp(row[c] - top);
       result[i].resize(classes, 0);
-      for (std::size_t c = 0; c < classes; ++c)
-        result[i][c] += std::exp(row[c] - top) / sum / static_cast<double>(views.size());
+      for (std::size_t c = 0; c < classes; ++c) result[i][c] += std::exp(row[c] - top) / sum / static_cast<double>(views.size());
     }
   }
   return result;
@@ -165,9 +166,9 @@ Tensor load_input(const fs::path& file, const ModelCard& card) {
                     {.need_labels = false, .rescale = card.rescale, .shrink = card.shrink});
   const Tensor x = one.load(0);
   if (!card.input.empty()) {
-    check<DataError>(x.shape() == card.input,
-                     app::with_hint(join_text(file.string(), ": volume of shape ", x.shape(), ", the model was trained on ", card.input),
-                                    "'cuboid csf prepare' crops volumes to the right size"));
+    check<DataError>(x.shape() == card.input, app::with_hint(join_text(file.string(), ": volume of shape ", x.shape(),
+                                                                       ", the model was trained on ", card.input),
+                                                             "'cuboid csf prepare' crops volumes to the right size"));
   }
   return unsqueeze(x, 0);
 }

@@ -21,7 +21,9 @@ using Points = std::vector<std::pair<double, double>>;
 std::string number(const Json& value, int decimals = 3) {
   return value.is_number() ? app::fixed(value.as_double(), decimals) : std::string("–");
 }
-std::string percent(const Json& value) { return value.is_number() ? app::fixed(100 * value.as_double(), 1) + " %" : std::string("–"); }
+std::string percent(const Json& value) {
+  return value.is_number() ? app::fixed(100 * value.as_double(), 1) + " %" : std::string("–");
+}
 std::string interval(const Json& of, const char* key) {
   const Json* i = of.find(key);
   return i && (*i)[0].is_number() ? "95 %: " + number((*i)[0]) + " to " + number((*i)[1]) : "";
@@ -53,7 +55,8 @@ void overview(Page& page, const Json& summary) {
       {"MCC", number(pooled.at("mcc")), "macro F1 " + number(pooled.at("f1_macro"))}};
   const Json& patients = summary.at("patient_level");
   if (patients.is_object())
-    tiles.push_back({"accuracy per patient", percent(patients.at("accuracy")), std::to_string(patients.at("patients").as_int()) + " patients, all their cells"});
+    tiles.push_back({"accuracy per patient", percent(patients.at("accuracy")),
+                     std::to_string(patients.at("patients").as_int()) + " patients, all their cells"});
   page.tiles(tiles);
 }
 
@@ -61,9 +64,11 @@ void training(Page& page, const app::RunFolder& run) {
   std::map<std::int64_t, std::vector<Json>> folds;
   for (const Json& line : run.logged()) folds[line.at("fold").as_int()].push_back(line);
   if (folds.empty()) return;
-  page.section("Training", "Mean loss of the training batches and loss on the validation cells after each epoch. The weights of the best "
-                           "epoch are the ones that were tested.");
-  Figure loss{.title = "loss", .x_label = "epoch", .y_label = "cross-entropy"}, quality{.title = "validation", .x_label = "epoch", .y_label = "balanced accuracy"};
+  page.section("Training",
+               "Mean loss of the training batches and loss on the validation cells after each epoch. The weights of the best "
+               "epoch are the ones that were tested.");
+  Figure loss{.title = "loss", .x_label = "epoch", .y_label = "cross-entropy"},
+      quality{.title = "validation", .x_label = "epoch", .y_label = "balanced accuracy"};
   quality.y_low = 0, quality.y_high = 1.02;
   std::vector<std::vector<std::string>> rows;
   int colour = 0;
@@ -76,9 +81,14 @@ void training(Page& page, const app::RunFolder& run) {
       return p;
     };
     const bool many = folds.size() > 1;
-    loss.series.push_back({.title = many ? "" : "training", .points = points("train_loss"), .style = many ? Series::Style::dashed : Series::Style::line, .colour = colour});
-    loss.series.push_back({.title = many ? "fold" + suffix : "validation", .points = points("valid_loss"), .colour = many ? colour : 1});
-    quality.series.push_back({.title = many ? "fold" + suffix : "balanced accuracy", .points = points("valid_balanced_accuracy"), .colour = colour});
+    loss.series.push_back({.title = many ? "" : "training",
+                           .points = points("train_loss"),
+                           .style = many ? Series::Style::dashed : Series::Style::line,
+                           .colour = colour});
+    loss.series.push_back(
+        {.title = many ? "fold" + suffix : "validation", .points = points("valid_loss"), .colour = many ? colour : 1});
+    quality.series.push_back(
+        {.title = many ? "fold" + suffix : "balanced accuracy", .points = points("valid_balanced_accuracy"), .colour = colour});
     if (!many) quality.series.push_back({.title = "AUROC", .points = points("valid_auroc"), .colour = 2});
     if (!many) quality.y_label = "";
     double seconds = 0;
@@ -87,57 +97,98 @@ void training(Page& page, const app::RunFolder& run) {
       seconds += line.at("seconds").as_double();
       if (line.at("best").as_bool()) best = line.at("epoch").as_int();
     }
-    rows.push_back({std::to_string(number_of), std::to_string(lines.size()), std::to_string(best), number(lines.back().at("train_loss"), 4),
-                    best ? number(lines[static_cast<std::size_t>(std::min<std::int64_t>(best, static_cast<std::int64_t>(lines.size())) - 1)].at("valid_loss"), 4) : "–",
-                    number(lines.back().at("cells_per_second"), 1), app::duration_text(seconds)});
+    rows.push_back(
+        {std::to_string(number_of), std::to_string(lines.size()), std::to_string(best), number(lines.back().at("train_loss"), 4),
+         best ? number(
+                    lines[static_cast<std::size_t>(std::min<std::int64_t>(best, static_cast<std::int64_t>(lines.size())) - 1)].at(
+                        "valid_loss"),
+                    4)
+              : "–",
+         number(lines.back().at("cells_per_second"), 1), app::duration_text(seconds)});
     ++colour;
   }
   if (folds.size() > 1) loss.title = "loss (grey, dashed: training)";
   page.panels({{plot::svg(loss), ""}, {plot::svg(quality), ""}});
-  page.panels({{Page::table({"fold", "epochs", "best epoch", "last training loss", "best validation loss", "cells/s", "time"}, rows), ""}});
+  page.panels(
+      {{Page::table({"fold", "epochs", "best epoch", "last training loss", "best validation loss", "cells/s", "time"}, rows),
+        ""}});
 }
 
 void quality(Page& page, const app::RunFolder& run, const Json& summary) {
   const auto names = class_names(summary);
   const Json& pooled = summary.at("pooled");
-  page.section("Cells", "Every cell was judged by a net that never saw it, nor any cell of its patient where patients are known and folds keep them apart.");
+  page.section("Cells",
+               "Every cell was judged by a net that never saw it, nor any cell of its patient where patients are known and folds "
+               "keep them apart.");
   std::vector<Page::Panel> panels;
   if (run.has("eval/curves.json")) {
-    Figure roc{.title = "ROC", .x_label = "false positive rate", .y_label = "true positive rate", .x_low = 0, .x_high = 1, .y_low = 0, .y_high = 1.01, .square = true, .width = 440, .height = 400};
+    Figure roc{.title = "ROC",
+               .x_label = "false positive rate",
+               .y_label = "true positive rate",
+               .x_low = 0,
+               .x_high = 1,
+               .y_low = 0,
+               .y_high = 1.01,
+               .square = true,
+               .width = 440,
+               .height = 400};
     roc.series.push_back({.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed});
     int colour = 0;
     const Json curves = run.read_json("eval/curves.json");
     for (const Json& curve : curves.as_array()) {
       Points points;
       for (const Json& p : curve.at("roc").as_array()) points.emplace_back(p[0].as_double(), p[1].as_double());
-      roc.series.push_back({.title = curve.get("class", "") + ": " + number(curve.at("auroc")), .points = points, .colour = colour++});
+      roc.series.push_back(
+          {.title = curve.get("class", "") + ": " + number(curve.at("auroc")), .points = points, .colour = colour++});
     }
-    panels.push_back({plot::svg(roc), names.size() == 2 ? "AUROC " + number(pooled.at("auroc")) + "; DeLong " + interval(pooled, "auroc_delong_95") + (interval(pooled, "auroc_patient_bootstrap_95").empty() ? "" : "; resampling patients " + interval(pooled, "auroc_patient_bootstrap_95"))
-                                                        : "One class against the rest."});
+    panels.push_back({plot::svg(roc), names.size() == 2
+                                          ? "AUROC " + number(pooled.at("auroc")) + "; DeLong " +
+                                                interval(pooled, "auroc_delong_95") +
+                                                (interval(pooled, "auroc_patient_bootstrap_95").empty()
+                                                     ? ""
+                                                     : "; resampling patients " + interval(pooled, "auroc_patient_bootstrap_95"))
+                                          : "One class against the rest."});
   }
   const Json& calibration = pooled.at("calibration");
-  Figure reliable{.title = "calibration", .x_label = "confidence", .y_label = "share that is right", .x_low = 0, .x_high = 1, .y_low = 0, .y_high = 1.01, .square = true, .width = 440, .height = 400};
+  Figure reliable{.title = "calibration",
+                  .x_label = "confidence",
+                  .y_label = "share that is right",
+                  .x_low = 0,
+                  .x_high = 1,
+                  .y_low = 0,
+                  .y_high = 1.01,
+                  .square = true,
+                  .width = 440,
+                  .height = 400};
   Points points;
   for (const Json& bin : calibration.at("bins").as_array())
     if (bin.at("count").as_int()) points.emplace_back(bin.at("confidence").as_double(), bin.at("accuracy").as_double());
-  reliable.series = {{.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed}, {.title = "cells", .points = points, .style = Series::Style::points_and_line}};
-  panels.push_back({confusion_table(names, pooled.at("confusion")), "Confusion matrix: rows are the true class, shares are of the row."});
-  panels.push_back({plot::svg(reliable), "Expected calibration error " + number(calibration.at("ece")) + ". On the dashed line, a confidence of 0.8 is right in 80 % of cases."});
+  reliable.series = {{.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed},
+                     {.title = "cells", .points = points, .style = Series::Style::points_and_line}};
+  panels.push_back(
+      {confusion_table(names, pooled.at("confusion")), "Confusion matrix: rows are the true class, shares are of the row."});
+  panels.push_back({plot::svg(reliable), "Expected calibration error " + number(calibration.at("ece")) +
+                                             ". On the dashed line, a confidence of 0.8 is right in 80 % of cases."});
   std::vector<std::vector<std::string>> rows;
   for (const Json& c : pooled.at("per_class").as_array())
-    rows.push_back({app::html_escaped(c.get("class", "")), std::to_string(c.at("cells").as_int()), percent(c.at("recall")), percent(c.at("precision")), number(c.at("f1"))});
+    rows.push_back({app::html_escaped(c.get("class", "")), std::to_string(c.at("cells").as_int()), percent(c.at("recall")),
+                    percent(c.at("precision")), number(c.at("f1"))});
   std::string tables = Page::table({"class", "cells", "recall", "precision", "F1"}, rows);
   if (summary.at("folds").size() > 1) {
     rows.clear();
     for (const Json& fold : summary.at("folds").as_array())
-      rows.push_back({std::to_string(fold.at("fold").as_int()), std::to_string(fold.at("cells").as_int()), number(fold.at("auroc")), percent(fold.at("accuracy")), percent(fold.at("balanced_accuracy")), number(fold.at("mcc"))});
+      rows.push_back({std::to_string(fold.at("fold").as_int()), std::to_string(fold.at("cells").as_int()),
+                      number(fold.at("auroc")), percent(fold.at("accuracy")), percent(fold.at("balanced_accuracy")),
+                      number(fold.at("mcc"))});
     const auto mean = [&](const char* key, bool share) -> std::string {
       const Json* m = summary.at("mean_of_folds").find(key);
       if (!m) return "–";
       const double scale = share ? 100 : 1;
-      return "<b>" + app::fixed(scale * m->at("mean").as_double(), share ? 1 : 3) + " ± " + app::fixed(scale * m->at("sd").as_double(), share ? 1 : 3) + "</b>";
+      return "<b>" + app::fixed(scale * m->at("mean").as_double(), share ? 1 : 3) + " ± " +
+             app::fixed(scale * m->at("sd").as_double(), share ? 1 : 3) + "</b>";
     };
-    rows.push_back({"<b>mean ± sd</b>", "", mean("auroc", false), mean("accuracy", true), mean("balanced_accuracy", true), mean("mcc", false)});
+    rows.push_back({"<b>mean ± sd</b>", "", mean("auroc", false), mean("accuracy", true), mean("balanced_accuracy", true),
+                    mean("mcc", false)});
     tables += "<br>" + Page::table({"fold", "cells", "AUROC", "accuracy", "balanced", "MCC"}, rows);
   }
   panels.push_back({tables, ""});
@@ -167,26 +218,35 @@ void patients(Page& page, const Json& summary) {
   figure.y_low = std::max(0.0, least - 0.05), figure.y_high = 1.02;
   std::vector<std::vector<std::string>> rows;
   for (const Json& p : level.at("per_patient").as_array()) {
-    const auto label = static_cast<std::size_t>(p.at("label").as_int()), decided = static_cast<std::size_t>(p.at("predicted").as_int());
+    const auto label = static_cast<std::size_t>(p.at("label").as_int()),
+               decided = static_cast<std::size_t>(p.at("predicted").as_int());
     rows.push_back({app::html_escaped(p.get("patient", "")), app::html_escaped(names[label]),
-                    label == decided ? app::html_escaped(names[decided]) : "<span class=wrong>" + app::html_escaped(names[decided]) + "</span>",
-                    percent(p.at("probabilities")[label]), std::to_string(p.at("cells_right").as_int()) + " / " + std::to_string(p.at("cells").as_int())});
+                    label == decided ? app::html_escaped(names[decided])
+                                     : "<span class=wrong>" + app::html_escaped(names[decided]) + "</span>",
+                    percent(p.at("probabilities")[label]),
+                    std::to_string(p.at("cells_right").as_int()) + " / " + std::to_string(p.at("cells").as_int())});
   }
-  page.panels({{plot::svg(figure), "Mean over " + std::to_string(curve.at("repeats").as_int()) + " random draws per point; the band holds 95 % of them. A patient with fewer cells gives all it has."},
+  page.panels({{plot::svg(figure),
+                "Mean over " + std::to_string(curve.at("repeats").as_int()) +
+                    " random draws per point; the band holds 95 % of them. A patient with fewer cells gives all it has."},
                {Page::table({"patient", "true", "predicted", "probability of the true class", "cells right"}, rows), ""}});
 }
 
 void explanations(Page& page, const app::RunFolder& run) {
   if (!run.has("explain/explain.json")) return;
   const Json list = run.read_json("explain/explain.json");
-  page.section("Explanations", "Three planes through the strongest voxel: the cell above, the map over it below. Warm colours speak for the class.");
+  page.section(
+      "Explanations",
+      "Three planes through the strongest voxel: the cell above, the map over it below. Warm colours speak for the class.");
   std::vector<Page::Panel> panels;
   for (const Json& one : list.as_array()) {
     if (!one.at("picture").is_string()) continue;
     const std::string file = "explain/" + one.at("picture").as_string();
     panels.push_back({Page::picture(read_file(run.path() / file), "class activation map of " + one.get("name", "")),
-                      one.get("name", "") + ": " + one.get("class", "") + " with " + percent(one.at("probabilities")[static_cast<std::size_t>(one.at("target").as_int())]) +
-                          "; " + percent(one.at("mass_on_cell")) + " of the map lies on the cell (" + one.get("method", "") + ", " + one.get("layer", "") + ")."});
+                      one.get("name", "") + ": " + one.get("class", "") + " with " +
+                          percent(one.at("probabilities")[static_cast<std::size_t>(one.at("target").as_int())]) + "; " +
+                          percent(one.at("mass_on_cell")) + " of the map lies on the cell (" + one.get("method", "") + ", " +
+                          one.get("layer", "") + ")."});
   }
   if (panels.empty()) page.note("This build has no libpng, so there are no pictures; the maps are in explain/*.npy.");
   page.panels(panels);
@@ -195,16 +255,26 @@ void explanations(Page& page, const app::RunFolder& run) {
 void provenance(Page& page, const app::RunFolder& run, const Json& manifest) {
   page.section("How this was made");
   const Json& host = manifest.at("host");
-  const auto row = [](const char* name, const std::string& value) { return std::vector<std::string>{name, "<code>" + app::html_escaped(value) + "</code>"}; };
-  std::vector<std::vector<std::string>> rows = {row("command", manifest.get("command", "")), row("version", manifest.get("cuboid", "")),
-                                                row("compiler", manifest.get("compiler", "")), row("seed", std::to_string(manifest.get("seed", 0))),
-                                                row("started", manifest.get("started", "")), row("processor", host.get("processor", "") + ", " + std::to_string(manifest.get("threads", 0)) + " threads")};
+  const auto row = [](const char* name, const std::string& value) {
+    return std::vector<std::string>{name, "<code>" + app::html_escaped(value) + "</code>"};
+  };
+  std::vector<std::vector<std::string>> rows = {
+      row("command", manifest.get("command", "")),
+      row("version", manifest.get("cuboid", "")),
+      row("compiler", manifest.get("compiler", "")),
+      row("seed", std::to_string(manifest.get("seed", 0))),
+      row("started", manifest.get("started", "")),
+      row("processor", host.get("processor", "") + ", " + std::to_string(manifest.get("threads", 0)) + " threads")};
   if (const Json* data = manifest.find("data"))
-    rows.push_back(row("data", data->get("path", "") + "  (" + std::to_string(data->get("cells", 0)) + " cells, fingerprint " + data->get("fingerprint", "") + ")"));
-  if (const Json* seconds = manifest.find("seconds"); seconds && seconds->is_number()) rows.push_back(row("time", app::duration_text(seconds->as_double())));
-  if (const Json* peak = manifest.find("peak_memory_bytes")) rows.push_back(row("peak memory", app::bytes_text(peak->as_double())));
+    rows.push_back(row("data", data->get("path", "") + "  (" + std::to_string(data->get("cells", 0)) + " cells, fingerprint " +
+                                   data->get("fingerprint", "") + ")"));
+  if (const Json* seconds = manifest.find("seconds"); seconds && seconds->is_number())
+    rows.push_back(row("time", app::duration_text(seconds->as_double())));
+  if (const Json* peak = manifest.find("peak_memory_bytes"))
+    rows.push_back(row("peak memory", app::bytes_text(peak->as_double())));
   page.panels({{Page::table({"", ""}, rows), ""}});
-  page.html("<details><summary>every option (run.toml)</summary><pre>" + app::html_escaped(run.read_text("run.toml")) + "</pre></details>\n");
+  page.html("<details><summary>every option (run.toml)</summary><pre>" + app::html_escaped(run.read_text("run.toml")) +
+            "</pre></details>\n");
   page.html("<details><summary>manifest</summary><pre>" + app::html_escaped(manifest.dump(2)) + "</pre></details>\n");
 }
 
@@ -212,17 +282,22 @@ void provenance(Page& page, const app::RunFolder& run, const Json& manifest) {
 
 std::string write_report(const app::RunFolder& run) {
   const Json manifest = run.read_json("manifest.json");
-  Page page("Cell classification: " + run.path().filename().string(), "cuboid " + manifest.get("cuboid", "") + ", " + manifest.get("started", ""));
+  Page page("Cell classification: " + run.path().filename().string(),
+            "cuboid " + manifest.get("cuboid", "") + ", " + manifest.get("started", ""));
   const bool evaluated = run.has("eval/summary.json");
   const Json summary = evaluated ? run.read_json("eval/summary.json") : Json();
   if (evaluated) overview(page, summary);
-  if (!plot::available()) page.note("The curves are missing: gnuplot was not found (apt install gnuplot-nox, then 'cuboid csf evaluate' on this run). All numbers are here and in eval/.");
+  if (!plot::available())
+    page.note(
+        "The curves are missing: gnuplot was not found (apt install gnuplot-nox, then 'cuboid csf evaluate' on this run). All "
+        "numbers are here and in eval/.");
   training(page, run);
   if (evaluated) quality(page, run, summary);
   if (evaluated) patients(page, summary);
   explanations(page, run);
   provenance(page, run, manifest);
-  run.write("report.html", page.finish("Written by cuboid " + manifest.get("cuboid", "") + ". Research software: not for diagnosis."));
+  run.write("report.html",
+            page.finish("Written by cuboid " + manifest.get("cuboid", "") + ". Research software: not for diagnosis."));
   return (run.path() / "report.html").string();
 }
 

@@ -75,10 +75,11 @@ Json log_line(std::int64_t fold, const EpochReport& r) {
 
 std::string epoch_text(const EpochReport& r, std::int64_t epochs) {
   const auto percent = [](double v) { return std::isnan(v) ? "-" : app::fixed(100 * v, 1) + " %"; };
-  return "epoch " + std::to_string(r.epoch + 1) + "/" + std::to_string(epochs) + "  loss " + app::fixed(r.train_loss, 4) + "  valid " +
-         app::fixed(r.valid_loss, 4) + "  bal.acc " + percent(r.valid_balanced_accuracy) + "  AUROC " + app::fixed(r.valid_auroc, 3) +
-         "  lr " + app::shortest(std::round(r.lr * 1e9) / 1e9) + "  " + app::fixed(r.cells_per_second, 1) + " cells/s  " +
-         app::bytes_text(static_cast<double>(app::resident_bytes())) + (r.best ? "  *" : "");
+  return "epoch " + std::to_string(r.epoch + 1) + "/" + std::to_string(epochs) + "  loss " + app::fixed(r.train_loss, 4) +
+         "  valid " + app::fixed(r.valid_loss, 4) + "  bal.acc " + percent(r.valid_balanced_accuracy) + "  AUROC " +
+         app::fixed(r.valid_auroc, 3) + "  lr " + app::shortest(std::round(r.lr * 1e9) / 1e9) + "  " +
+         app::fixed(r.cells_per_second, 1) + " cells/s  " + app::bytes_text(static_cast<double>(app::resident_bytes())) +
+         (r.best ? "  *" : "");
 }
 
 void train_fold(const TrainJob& job, const app::RunFolder& run, std::int64_t number, bool resume, app::Progress& progress) {
@@ -86,7 +87,8 @@ void train_fold(const TrainJob& job, const app::RunFolder& run, std::int64_t num
   const fs::path checkpoints = run.file(checkpoint_name(number, folds, "last")).parent_path();
   Trainer trainer(job.options, job.card, job.dataset, job.split.folds[static_cast<std::size_t>(number - 1)], checkpoints);
   bool resumed = resume && trainer.resume();
-  if (!resumed && job.carry_over && number > 1) trainer.carry_over(run.file(checkpoint_name(number - 1, folds, "last")).parent_path());
+  if (!resumed && job.carry_over && number > 1)
+    trainer.carry_over(run.file(checkpoint_name(number - 1, folds, "last")).parent_path());
   if (resumed && trainer.finished()) return progress.say("fold " + std::to_string(number) + ": finished before");
   if (resumed)
     progress.say("fold " + std::to_string(number) + ": continues in epoch " + std::to_string(trainer.epoch() + 1) + " at step " +
@@ -98,19 +100,19 @@ void train_fold(const TrainJob& job, const app::RunFolder& run, std::int64_t num
       Json::array({number, trainer.epoch()}));
   const std::string title = folds > 1 ? "fold " + std::to_string(number) + "/" + std::to_string(folds) : "training";
   std::int64_t shown_epoch = -1;
-  const Trainer::Hooks hooks{
-      .on_batch =
-          [&](std::int64_t epoch, std::int64_t batch, std::int64_t batches, double loss) {
-            if (epoch != shown_epoch) progress.begin(title + " epoch " + std::to_string(epoch + 1), batches);
-            shown_epoch = epoch;
-            progress.update(batch, "loss " + app::fixed(loss, 4));
-          },
-      .on_epoch =
-          [&](const EpochReport& report) {
-            run.log(log_line(number, report));
-            progress.say((folds > 1 ? title + "  " : "") + epoch_text(report, job.options.epochs));
-          },
-      .stop = [] { return app::stop_signal() != 0; }};
+  const Trainer::Hooks hooks{.on_batch =
+                                 [&](std::int64_t epoch, std::int64_t batch, std::int64_t batches, double loss) {
+                                   if (epoch != shown_epoch)
+                                     progress.begin(title + " epoch " + std::to_string(epoch + 1), batches);
+                                   shown_epoch = epoch;
+                                   progress.update(batch, "loss " + app::fixed(loss, 4));
+                                 },
+                             .on_epoch =
+                                 [&](const EpochReport& report) {
+                                   run.log(log_line(number, report));
+                                   progress.say((folds > 1 ? title + "  " : "") + epoch_text(report, job.options.epochs));
+                                 },
+                             .stop = [] { return app::stop_signal() != 0; }};
   const LastResort last_resort(trainer);
   trainer.run(hooks);
 }
@@ -164,7 +166,8 @@ app::Arguments with_run_options(const app::Arguments& arguments) {
 void print_plan(const app::Options& options, const TrainJob& job, const std::string& folds_table) {
   DenseNet net(job.card.net);
   std::cout << "options\n" << options.origin_table() << "\nplan\n";
-  std::cout << "  cells        " << job.dataset.size() << " of shape " << job.card.input << ", " << job.dataset.classes() << " classes\n";
+  std::cout << "  cells        " << job.dataset.size() << " of shape " << job.card.input << ", " << job.dataset.classes()
+            << " classes\n";
   std::cout << "  parameters   " << app::grouped(net.parameter_count()) << "\n";
   std::cout << "  memory       about " << app::bytes_text(training_memory_estimate(job.card, job.options)) << " for a batch of "
             << job.options.batch << "\n\nfolds\n"
@@ -221,7 +224,7 @@ int train_command(const Arguments& arguments) {
 
   const std::string name = settings.name.empty() ? fs::path(settings.data.data).filename().string() : settings.name;
   const bool resume = !settings.resume.empty();
-  const app::RunFolder run = resume                     ? app::RunFolder::existing(settings.resume)
+  const app::RunFolder run = resume                    ? app::RunFolder::existing(settings.resume)
                              : settings.output.empty() ? app::RunFolder::numbered(settings.runs, name)
                                                        : app::RunFolder::at(settings.output, settings.overwrite);
   if (!resume) {
@@ -230,7 +233,8 @@ int train_command(const Arguments& arguments) {
   }
   Json manifest = app::environment_manifest();
   manifest["seed"] = settings.common.seed;
-  manifest["data"] = Json::object({{"path", settings.data.data}, {"fingerprint", job.card.data_fingerprint}, {"cells", job.dataset.size()}});
+  manifest["data"] =
+      Json::object({{"path", settings.data.data}, {"fingerprint", job.card.data_fingerprint}, {"cells", job.dataset.size()}});
   manifest["model"] = job.card.to_json();
   manifest["finished"] = Json();
   run.write("manifest.json", manifest);

@@ -21,8 +21,11 @@ constexpr const char* best_by_names[] = {"loss", "auroc", "accuracy", "balanced-
 
 std::unique_ptr<Optimiser> make_optimiser(const NamedTensors& parameters, const TrainOptions& o) {
   if (o.optimiser == "sgd")
-    return std::make_unique<Sgd>(parameters, SgdOptions{.lr = o.lr, .momentum = o.momentum, .nesterov = o.nesterov,
-                                                        .weight_decay = o.weight_decay, .decay_vectors = o.decay_vectors});
+    return std::make_unique<Sgd>(parameters, SgdOptions{.lr = o.lr,
+                                                        .momentum = o.momentum,
+                                                        .nesterov = o.nesterov,
+                                                        .weight_decay = o.weight_decay,
+                                                        .decay_vectors = o.decay_vectors});
   const AdamOptions adam{.lr = o.lr, .weight_decay = o.weight_decay, .decay_vectors = o.decay_vectors};
   if (o.optimiser == "adam") return std::make_unique<Adam>(parameters, adam);
   check<app::UsageError>(o.optimiser == "adamw", "--optimiser: '", o.optimiser, "' is not one of sgd, adam, adamw");
@@ -62,7 +65,10 @@ BestBy best_by(const std::string& name) {
 struct Trainer::Validation {
   double loss = nan, accuracy = nan, balanced_accuracy = nan, auroc = nan;
   double by(BestBy metric) const {
-    return metric == BestBy::loss ? loss : metric == BestBy::auroc ? auroc : metric == BestBy::accuracy ? accuracy : balanced_accuracy;
+    return metric == BestBy::loss       ? loss
+           : metric == BestBy::auroc    ? auroc
+           : metric == BestBy::accuracy ? accuracy
+                                        : balanced_accuracy;
   }
 };
 
@@ -182,7 +188,8 @@ void Trainer::run(const Hooks& hooks) {
     }
     const Validation valid = validate(hooks);
     // without validation cells the newest weights are the best
-    const double newest = options_.best_by == BestBy::loss ? -static_cast<double>(position_.epoch) : static_cast<double>(position_.epoch);
+    const double newest =
+        options_.best_by == BestBy::loss ? -static_cast<double>(position_.epoch) : static_cast<double>(position_.epoch);
     const double metric = fold_.valid.empty() ? newest : valid.by(options_.best_by);
     check(!std::isnan(metric), "training: the validation part has no ", name_of(options_.best_by),
           " (only one class in it)\nhint: --best-by loss works with any validation part");

@@ -27,7 +27,8 @@ std::string differences(const Json& stored, const Json& mine) {
   std::vector<std::string> lines;
   for (const auto& [key, value] : mine.as_object()) {
     const Json* other = stored.find(key);
-    if (!other || !(*other == value)) lines.push_back(key + ": checkpoint " + (other ? other->dump() : "none") + ", now " + value.dump());
+    if (!other || !(*other == value))
+      lines.push_back(key + ": checkpoint " + (other ? other->dump() : "none") + ", now " + value.dump());
   }
   return app::join(lines, "; ");
 }
@@ -128,8 +129,8 @@ bool Trainer::resume() {
   check<DataError>(!text.empty(), path.string(), ": holds no training state, only weights");
   const Json values = Json::parse(text, path.string());
   const std::string different = differences(values.at("options"), options_json());
-  check<DataError>(different.empty(),
-                   app::with_hint(path.string() + ": made with other options: " + different, "resume with the options of the run"));
+  check<DataError>(different.empty(), app::with_hint(path.string() + ": made with other options: " + different,
+                                                     "resume with the options of the run"));
   NamedTensors weights;
   for (const auto& stored : file.tensors())
     if (!stored.name.starts_with("train.")) weights.emplace_back(stored.name, file.read(stored.name));

@@ -9,7 +9,7 @@
 #include "apps/csf/explain_run.h"
 #include "apps/csf/phantom.h"
 #include "apps/csf/report.h"
-#include "apps/csf/split.h"
+#include "apps/csf/settings.h"
 #include "apps/csf/train.h"
 #include "apps/text.h"
 #include "data/volume.h"
@@ -101,25 +101,33 @@ int demo(const Arguments& arguments) {
       {.output = run.path() / "cells",
        .cells = {.cells = settings.cells, .size = settings.size, .seed = static_cast<std::uint64_t>(settings.common.seed)}});
 
+  // The same as `cuboid csf train` with these words, and run.toml says so.
+  csf::TrainSettings train;
+  Options train_options("csf train", "");
+  train.add(train_options);
+  train_options.parse({"--data",       (run.path() / "cells").string(),
+                       "--folds",      "4",
+                       "--only-folds", "1",
+                       "--net",        "tiny",
+                       "--blocks",     "2,2,2",
+                       "--growth",     "12",
+                       "--lr",         shortest(settings.lr),
+                       "--epochs",     std::to_string(settings.epochs),
+                       "--patience",   "0",
+                       "--ema",        "0.95",
+                       "--seed",       std::to_string(settings.common.seed)});
   csf::TrainJob job;
-  const auto split =
-      csf::split_data({.data = run.path() / "cells"}, {.folds = 4, .seed = static_cast<std::uint64_t>(settings.common.seed)});
+  const auto split = csf::split_data(train.data.source(), train.split_options());
   job.dataset = split.dataset;
   job.split = split.split;
   job.split.folds.resize(1);
-  job.card = {.net = csf::named_net("tiny", 2),
+  job.card = {.net = train.finish(job.dataset.classes()),
               .classes = job.dataset.class_names(),
               .input = job.dataset.shape(),
               .spacing_um = job.dataset.spacing_um(),
               .data_fingerprint = job.dataset.fingerprint()};
-  job.card.net.blocks = {2, 2, 2};
-  job.card.net.growth = 12;
-  job.options = {.lr = settings.lr,
-                 .epochs = settings.epochs,
-                 .patience = 0,
-                 .ema = 0.95,
-                 .seed = static_cast<std::uint64_t>(settings.common.seed)};
-  run.write("run.toml", options.to_toml());
+  job.options = train.train;
+  run.write("run.toml", train_options.to_toml());
   write_split(run.file("split.json"), job.split, job.dataset);
   Json manifest = environment_manifest();
   manifest["seed"] = settings.common.seed;
@@ -148,9 +156,9 @@ int demo(const Arguments& arguments) {
               << '\n';
   } else {
     std::cout << csf::summary_text(summary) << "Grad-CAM           " << fixed(100 * cam.mass, 1)
-              << " % of the map lies on the cell, which is " << fixed(100 * cam.share, 1) << " % of the volume (" << settings.layer << ", mean of "
-              << cam.cells << " cells)\ntime               " << duration_text(watch.seconds()) << "\nreport             "
-              << report << '\n';
+              << " % of the map lies on the cell, which is " << fixed(100 * cam.share, 1) << " % of the volume ("
+              << settings.layer << ", mean of " << cam.cells << " cells)\ntime               " << duration_text(watch.seconds())
+              << "\nreport             " << report << '\n';
   }
   return success;
 }
