@@ -54,7 +54,7 @@ std::string script_of(const Figure& f, const std::string& output) {
   int block = 0;
   std::ostringstream plot;
   for (const Series& series : f.series) {
-    const std::string colour = palette[static_cast<std::size_t>(series.colour) % std::size(palette)];
+    const std::string colour = series.colour < 0 ? faint : palette[static_cast<std::size_t>(series.colour) % std::size(palette)];
     s << "$d" << block << " << EOD\n";
     for (std::size_t i = 0; i < series.points.size(); ++i) {
       const auto& [x, y] = series.points[i];
@@ -74,8 +74,7 @@ std::string script_of(const Figure& f, const std::string& output) {
                                                                       : "lines";
     plot << (block || !series.band.empty() ? ", " : "") << "$d" << block << " using 1:2 axes x1y" << series.axis << " with "
          << with << (series.style == Series::Style::dashed ? " dashtype 2 linewidth 1.2" : " linewidth 2") << " linecolor rgb '"
-         << (series.style == Series::Style::dashed ? faint : colour) << "' "
-         << (series.title.empty() ? "notitle" : "title " + quoted(series.title));
+         << colour << "' " << (series.title.empty() ? "notitle" : "title " + quoted(series.title));
     ++block;
   }
   s << "plot " << plot.str() << "\n";

@@ -12,7 +12,7 @@ struct Series {
   std::vector<std::pair<double, double>> points;
   std::vector<std::pair<double, double>> band = {};  // low and high at each point: a shaded range
   enum class Style { line, steps, points_and_line, dashed } style = Style::line;
-  int colour = 0;  // of the palette
+  int colour = 0;  // of the palette; -1: as faint as the grid
   int axis = 1;    // 2: the right one
 };
 

@@ -30,8 +30,8 @@ figure svg{display:block;width:100%;height:auto;max-width:560px;margin:0 auto}
 figure svg text{fill:var(--ink)}
 figure img{display:block;max-width:100%;margin:0 auto;border-radius:6px}
 figcaption{color:var(--soft);font-size:13px;margin-top:8px}
-table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
-th,td{padding:6px 8px;text-align:right;border-bottom:1px solid var(--faint);white-space:nowrap}
+table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
+th,td{padding:6px 6px;text-align:right;border-bottom:1px solid var(--faint);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:560;font-size:12.5px}
 tbody tr:last-child td{border-bottom:0}
 table.confusion{width:auto;margin:6px auto 10px}

@@ -107,7 +107,7 @@ void training(Page& page, const app::RunFolder& run) {
          number(lines.back().at("cells_per_second"), 1), app::duration_text(seconds)});
     ++colour;
   }
-  if (folds.size() > 1) loss.title = "loss (grey, dashed: training)";
+  if (folds.size() > 1) loss.title = "loss (dashed: training)";
   page.panels({{plot::svg(loss), ""}, {plot::svg(quality), ""}});
   page.panels(
       {{Page::table({"fold", "epochs", "best epoch", "last training loss", "best validation loss", "cells/s", "time"}, rows),
@@ -132,7 +132,7 @@ void quality(Page& page, const app::RunFolder& run, const Json& summary) {
                .square = true,
                .width = 440,
                .height = 400};
-    roc.series.push_back({.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed});
+    roc.series.push_back({.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed, .colour = -1});
     int colour = 0;
     const Json curves = run.read_json("eval/curves.json");
     for (const Json& curve : curves.as_array()) {
@@ -163,7 +163,7 @@ void quality(Page& page, const app::RunFolder& run, const Json& summary) {
   Points points;
   for (const Json& bin : calibration.at("bins").as_array())
     if (bin.at("count").as_int()) points.emplace_back(bin.at("confidence").as_double(), bin.at("accuracy").as_double());
-  reliable.series = {{.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed},
+  reliable.series = {{.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed, .colour = -1},
                      {.title = "cells", .points = points, .style = Series::Style::points_and_line}};
   panels.push_back(
       {confusion_table(names, pooled.at("confusion")), "Confusion matrix: rows are the true class, shares are of the row."});
@@ -229,7 +229,7 @@ void patients(Page& page, const Json& summary) {
   page.panels({{plot::svg(figure),
                 "Mean over " + std::to_string(curve.at("repeats").as_int()) +
                     " random draws per point; the band holds 95 % of them. A patient with fewer cells gives all it has."},
-               {Page::table({"patient", "true", "predicted", "probability of the true class", "cells right"}, rows), ""}});
+               {Page::table({"patient", "true", "predicted", "P(true class)", "cells right"}, rows), ""}});
 }
 
 void explanations(Page& page, const app::RunFolder& run) {
