@@ -83,8 +83,8 @@ void convolve_backward(const Geometry& g, const Unit& u, std::int64_t channel, c
                        float* da, float* dw, Sums& sums) {
   const Tiling t = g.tiling();
   const std::int64_t rows = (u.n1 - u.n0) * t.count(), taps = g.depth_taps, half = taps / 2;
-  const std::int64_t v_point = point_stride(rows, g.mid), y_point = point_stride(rows, g.growth), y_plane = points * y_point;
-  const Scratch<float> padded(t.padded_count() * g.mid), v(points * v_point), y(taps * y_plane), plane(g.plane() * g.growth);
+  const std::int64_t v_point = point_stride(rows, g.mid), y_point = point_stride(rows, g.growth), y_plane = t.points() * y_point;
+  const Scratch<float> padded(t.padded_count() * g.mid), v(t.points() * v_point), y(taps * y_plane), plane(g.plane() * g.growth);
   std::fill_n(dw, g.point_floats(), 0.f);
   std::int64_t next = std::max<std::int64_t>(0, u.d0 - half);  // the first plane of the gradient that is not yet in the ring
   for (std::int64_t d = u.d0; d < u.d1; ++d) {
@@ -96,7 +96,7 @@ void convolve_backward(const Geometry& g, const Unit& u, std::int64_t channel, c
       activate_plane(t, g.mid, z + (n * g.d + d) * g.plane() * g.mid, norm, slope, padded.data());
       input_points(t, g.mid, padded.data(), v.data() + (n - u.n0) * t.count() * g.mid, v_point);
     }
-    for (int p = 0; p < points; ++p) {
+    for (std::int64_t p = 0; p < t.points(); ++p) {
       Product products[3];
       std::size_t count = 0;
       for (std::int64_t o = first; o <= last; ++o) {
@@ -208,12 +208,12 @@ void backward(const Geometry& g, const std::vector<Layer>& layers, const std::ve
     std::vector<Sums> part_sums(units.size(), Sums(static_cast<std::size_t>(2 * g.mid)));
     {
       const Trace trace("dense_block.conv2_backward", 36. * static_cast<double>(g.depth_taps * g.voxels() * g.mid * g.growth));
-      weight_points_swapped(layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
+      weight_points_swapped(g.tiling(), layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
       parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t i) {
         convolve_backward(g, units[static_cast<std::size_t>(i)], g.channels(l), layer.norm2, slope, pending, slab, gradient, zl,
                           weights.data(), da.data(), parts.data() + i * g.point_floats(), part_sums[static_cast<std::size_t>(i)]);
       });
-      weight_points_transposed(parts.data(), static_cast<std::int64_t>(units.size()), g.growth, g.mid, g.depth_taps,
+      weight_points_transposed(g.tiling(), parts.data(), static_cast<std::int64_t>(units.size()), g.growth, g.mid, g.depth_taps,
                                out[k].conv2);
     }
     const Sums sums2 = added(part_sums);

@@ -23,7 +23,7 @@ struct Geometry {
   std::int64_t channels(std::int64_t layer) const { return first + layer * growth; }  // what a layer reads
   std::int64_t width() const { return channels(layers); }
   Tiling tiling() const { return {h, w}; }
-  std::int64_t point_floats() const { return points * depth_taps * mid * growth; }  // conv2's weights as points
+  std::int64_t point_floats() const { return tiling().points() * depth_taps * mid * growth; }  // conv2's weights as points
 };
 
 /// Samples [n0, n1) and planes [d0, d1) of each: what one task of a 3x3x3 convolution writes.

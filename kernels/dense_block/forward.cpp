@@ -22,8 +22,8 @@ void convolve(const Geometry& g, const Unit& u, const Norm& norm, float slope, c
               Moments* moments) {
   const Tiling t = g.tiling();
   const std::int64_t rows = (u.n1 - u.n0) * t.count(), taps = g.depth_taps, half = taps / 2, width = g.width();
-  const std::int64_t v_point = point_stride(rows, g.mid), y_point = point_stride(rows, g.growth), y_plane = points * y_point;
-  const Scratch<float> padded(t.padded_count() * g.mid), v(points * v_point), y(taps * y_plane);
+  const std::int64_t v_point = point_stride(rows, g.mid), y_point = point_stride(rows, g.growth), y_plane = t.points() * y_point;
+  const Scratch<float> padded(t.padded_count() * g.mid), v(t.points() * v_point), y(taps * y_plane);
   std::fill_n(padded.data(), t.padded_count() * g.mid, 0.f);
   for (std::int64_t d = std::max<std::int64_t>(0, u.d0 - half); d < std::min(g.d, u.d1 + half); ++d) {
     for (std::int64_t n = u.n0; n < u.n1; ++n) {
@@ -31,7 +31,7 @@ void convolve(const Geometry& g, const Unit& u, const Norm& norm, float slope, c
       input_points(t, g.mid, padded.data(), v.data() + (n - u.n0) * t.count() * g.mid, v_point);
     }
     const std::int64_t first = std::max(u.d0, d - half), last = std::min(u.d1 - 1, d + half);  // output planes d reaches
-    for (int p = 0; p < points; ++p)
+    for (std::int64_t p = 0; p < t.points(); ++p)
       for (std::int64_t o = first; o <= last; ++o) {
         const std::int64_t tap = d - o + half;
         const bool fresh = d == std::max<std::int64_t>(0, o - half);
@@ -74,7 +74,7 @@ Moments new_features(const Geometry& g, std::int64_t index, const Layer& layer, 
                      bool statistics) {
   const Trace trace("dense_block.conv2", 18. * static_cast<double>(g.depth_taps * g.voxels() * g.mid * g.growth));
   const Scratch<float> weights(g.point_floats());
-  weight_points(layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
+  weight_points(g.tiling(), layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
   const std::vector<Unit> units = units_of(g);
   std::vector<Moments> parts(units.size(), Moments(statistics ? g.growth : 0));
   parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t i) {

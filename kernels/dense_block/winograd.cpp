@@ -2,7 +2,7 @@
 #include "kernels/dense_block/winograd.h"
 
 #include <algorithm>
-#include <vector>
+#include <type_traits>
 
 #include "core/parallel.h"
 #include "kernels/dense_block/simd.h"
@@ -10,183 +10,237 @@
 namespace cuboid::dense {
 namespace {
 
-// The 1D maps, on whatever can be added: vectors here.
-template <class T>
-struct Four {
-  T v[4];
+// ---- the maps -------------------------------------------------------------------------------------
+
+template <int R, int C>
+struct Matrix {
+  static constexpr int rows = R, cols = C;
+  float v[R][C];
+  constexpr Matrix<C, R> transposed() const {
+    Matrix<C, R> t{};
+    for (int i = 0; i < R; ++i)
+      for (int j = 0; j < C; ++j) t.v[j][i] = v[i][j];
+    return t;
+  }
 };
-template <class T>
-Four<T> input_map(T a, T b, T c, T d) {  // B^T
-  return {{a - c, b + c, c - b, b - d}};
+
+/// F(m, 3): `input` is B^T, `weight` is G, `output` is A^T.
+template <int M>
+struct Filter;
+template <>
+struct Filter<2> {
+  static constexpr Matrix<4, 4> input{{{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}}};
+  static constexpr Matrix<4, 3> weight{{{1, 0, 0}, {0.5f, 0.5f, 0.5f}, {0.5f, -0.5f, 0.5f}, {0, 0, 1}}};
+  static constexpr Matrix<2, 4> output{{{1, 1, 1, 0}, {0, 1, -1, -1}}};
+};
+template <>
+struct Filter<4> {
+  static constexpr Matrix<6, 6> input{{{4, 0, -5, 0, 1, 0},
+                                       {0, -4, -4, 1, 1, 0},
+                                       {0, 4, -4, -1, 1, 0},
+                                       {0, -2, -1, 2, 1, 0},
+                                       {0, 2, -1, -2, 1, 0},
+                                       {0, 4, 0, -5, 0, 1}}};
+  static constexpr Matrix<6, 3> weight{{{1.f / 4, 0, 0},
+                                        {-1.f / 6, -1.f / 6, -1.f / 6},
+                                        {-1.f / 6, 1.f / 6, -1.f / 6},
+                                        {1.f / 24, 1.f / 12, 1.f / 6},
+                                        {1.f / 24, -1.f / 12, 1.f / 6},
+                                        {0, 0, 1}}};
+  static constexpr Matrix<4, 6> output{{{1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 0}, {0, 1, 1, 4, 4, 0}, {0, 1, -1, 8, -8, 1}}};
+};
+
+/// One row of m times x; zeros and ones are left out when the code is made.
+template <const auto& m, int row, int col = 0>
+[[gnu::always_inline]] inline Vec row_times(const Vec* x, int step) {
+  constexpr int cols = std::remove_cvref_t<decltype(m)>::cols;
+  if constexpr (col == cols) {
+    return Vec{};
+  } else if constexpr (m.v[row][col] == 0) {
+    return row_times<m, row, col + 1>(x, step);
+  } else {
+    const Vec rest = row_times<m, row, col + 1>(x, step);
+    constexpr float factor = m.v[row][col];
+    if constexpr (factor == 1) return rest + x[col * step];
+    else if constexpr (factor == -1) return rest - x[col * step];
+    else return rest + x[col * step] * factor;
+  }
 }
-template <class T>
-Four<T> input_map_transposed(T a, T b, T c, T d) {  // B
-  return {{a, b - c + d, b + c - a, -d}};
-}
-template <class T>
-Four<T> weight_map(T a, T b, T c) {  // G
-  const T half = (a + c) * 0.5f, middle = b * 0.5f;
-  return {{a, half + middle, half - middle, c}};
+template <const auto& m, int row = 0>
+[[gnu::always_inline]] inline void times(const Vec* x, int x_step, Vec* y, int y_step) {
+  if constexpr (row < std::remove_cvref_t<decltype(m)>::rows) {
+    y[row * y_step] = row_times<m, row>(x, x_step);
+    times<m, row + 1>(x, x_step, y, y_step);
+  }
 }
 
-// 4x4 points in registers, first along the columns, then along the rows.
-template <class Map>
-void both_ways(Vec (&p)[4][4], Map map) {
-  for (int j = 0; j < 4; ++j) {
-    const Four<Vec> r = map(p[0][j], p[1][j], p[2][j], p[3][j]);
-    for (int i = 0; i < 4; ++i) p[i][j] = r.v[i];
-  }
-  for (auto& row : p) {
-    const Four<Vec> r = map(row[0], row[1], row[2], row[3]);
-    for (int i = 0; i < 4; ++i) row[i] = r.v[i];
-  }
+/// to = down * from * across^T, all in registers.
+template <const auto& down, const auto& across>
+[[gnu::always_inline]] inline void both_ways(const Vec* from, Vec* to) {
+  using Down = std::remove_cvref_t<decltype(down)>;
+  using Across = std::remove_cvref_t<decltype(across)>;
+  Vec half[Down::rows * Across::cols];
+  for (int j = 0; j < Across::cols; ++j) times<down>(from + j, Across::cols, half + j, Across::cols);
+  for (int i = 0; i < Down::rows; ++i) times<across>(half + i * Across::cols, 1, to + i * Across::rows, 1);
+}
+
+template <int M>
+constexpr auto input_transposed = Filter<M>::input.transposed();
+template <int M>
+constexpr auto output_transposed = Filter<M>::output.transposed();
+template <int M>
+constexpr auto weight_transposed = Filter<M>::weight.transposed();
+
+/// f(std::integral_constant<int, M>) with the width of the tiles as a constant.
+template <class F>
+void with_width(const Tiling& t, F&& f) {
+  if (t.across() == 4) f(std::integral_constant<int, 4>{});
+  else f(std::integral_constant<int, 2>{});
+}
+
+/// f(line, column) of each tile's first pixel, tile by tile.
+template <class F>
+void each_tile(const Tiling& t, F&& f) {
+  for (std::int64_t y = 0; y < t.tall(); ++y)
+    for (std::int64_t x = 0; x < t.wide(); ++x) f(2 * y, t.across() * x);
 }
 
 }  // namespace
 
+// ---- activations ----------------------------------------------------------------------------------
+
 void input_points(const Tiling& t, std::int64_t channels, const float* padded, float* to, std::int64_t to_point) {
-  const std::int64_t line = t.padded_w() * channels;
-  for (std::int64_t y = 0; y < t.tall(); ++y)
-    for (std::int64_t x = 0; x < t.wide(); ++x, to += channels) {
-      const float* corner = padded + 2 * y * line + 2 * x * channels;
+  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+    each_tile(t, [&](std::int64_t y, std::int64_t x) {
+      const float* corner = padded + (y * t.padded_w() + x) * channels;
       for (std::int64_t c = 0; c < channels; c += lanes) {
-        Vec p[4][4];
+        Vec in[4 * (M + 2)], out[4 * (M + 2)];
         for (int i = 0; i < 4; ++i)
-          for (int j = 0; j < 4; ++j) p[i][j] = load(corner + i * line + j * channels + c);
-        both_ways(p, input_map<Vec>);
-        for (int i = 0; i < points; ++i) store(to + i * to_point + c, p[i / 4][i % 4]);
+          for (int j = 0; j < M + 2; ++j) in[i * (M + 2) + j] = load(corner + (i * t.padded_w() + j) * channels + c);
+        both_ways<Filter<2>::input, Filter<M>::input>(in, out);
+        for (int i = 0; i < 4 * (M + 2); ++i) store(to + i * to_point + c, out[i]);
       }
-    }
+      to += channels;
+    });
+  });
 }
 
 void input_points_transposed(const Tiling& t, std::int64_t channels, const float* from, std::int64_t from_point, float* padded) {
-  const std::int64_t line = t.padded_w() * channels;
   std::fill_n(padded, t.padded_count() * channels, 0.f);
-  for (std::int64_t y = 0; y < t.tall(); ++y)
-    for (std::int64_t x = 0; x < t.wide(); ++x, from += channels) {
-      float* corner = padded + 2 * y * line + 2 * x * channels;
+  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+    each_tile(t, [&](std::int64_t y, std::int64_t x) {
+      float* corner = padded + (y * t.padded_w() + x) * channels;
       for (std::int64_t c = 0; c < channels; c += lanes) {
-        Vec p[4][4];
-        for (int i = 0; i < points; ++i) p[i / 4][i % 4] = load(from + i * from_point + c);
-        both_ways(p, input_map_transposed<Vec>);
+        Vec in[4 * (M + 2)], out[4 * (M + 2)];
+        for (int i = 0; i < 4 * (M + 2); ++i) in[i] = load(from + i * from_point + c);
+        both_ways<input_transposed<2>, input_transposed<M>>(in, out);
         for (int i = 0; i < 4; ++i)
-          for (int j = 0; j < 4; ++j) {
-            float* at = corner + i * line + j * channels + c;
-            store(at, load(at) + p[i][j]);
+          for (int j = 0; j < M + 2; ++j) {
+            float* at = corner + (i * t.padded_w() + j) * channels + c;
+            store(at, load(at) + out[i * (M + 2) + j]);
           }
       }
-    }
+      from += channels;
+    });
+  });
 }
 
 void output_plane(const Tiling& t, std::int64_t channels, const float* from, std::int64_t from_point, float* plane,
                   std::int64_t pixel) {
-  for (std::int64_t y = 0; y < t.tall(); ++y)
-    for (std::int64_t x = 0; x < t.wide(); ++x, from += channels)
+  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+    each_tile(t, [&](std::int64_t y, std::int64_t x) {
       for (std::int64_t c = 0; c < channels; c += lanes) {
-        Vec half[2][4];
-        for (int j = 0; j < 4; ++j) {
-          Vec p[4];
-          for (int i = 0; i < 4; ++i) p[i] = load(from + (4 * i + j) * from_point + c);
-          half[0][j] = p[0] + p[1] + p[2];
-          half[1][j] = p[1] - p[2] - p[3];
-        }
-        for (std::int64_t i = 0; i < std::min<std::int64_t>(2, t.h - 2 * y); ++i) {
-          const auto& r = half[i];
-          float* at = plane + ((2 * y + i) * t.w + 2 * x) * pixel + c;
-          store(at, r[0] + r[1] + r[2]);
-          if (2 * x + 1 < t.w) store(at + pixel, r[1] - r[2] - r[3]);
-        }
+        Vec in[4 * (M + 2)], out[2 * M];
+        for (int i = 0; i < 4 * (M + 2); ++i) in[i] = load(from + i * from_point + c);
+        both_ways<Filter<2>::output, Filter<M>::output>(in, out);
+        for (int i = 0; i < 2; ++i)
+          for (int j = 0; j < M; ++j)
+            if (y + i < t.h && x + j < t.w) store(plane + ((y + i) * t.w + x + j) * pixel + c, out[i * M + j]);
       }
+      from += channels;
+    });
+  });
 }
 
 void output_plane_transposed(const Tiling& t, std::int64_t channels, const float* plane, float* to, std::int64_t to_point) {
-  for (std::int64_t y = 0; y < t.tall(); ++y)
-    for (std::int64_t x = 0; x < t.wide(); ++x, to += channels)
+  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+    each_tile(t, [&](std::int64_t y, std::int64_t x) {
       for (std::int64_t c = 0; c < channels; c += lanes) {
-        const float* at = plane + (2 * y * t.w + 2 * x) * channels + c;
-        const bool right = 2 * x + 1 < t.w, below = 2 * y + 1 < t.h;
-        const Vec q00 = load(at), q01 = right ? load(at + channels) : Vec{};
-        const Vec q10 = below ? load(at + t.w * channels) : Vec{};
-        const Vec q11 = right && below ? load(at + (t.w + 1) * channels) : Vec{};
-        const Vec half[4][2] = {{q00, q01}, {q00 + q10, q01 + q11}, {q00 - q10, q01 - q11}, {-q10, -q11}};
-        for (int i = 0; i < 4; ++i) {
-          const Vec a = half[i][0], b = half[i][1];
-          const Vec row[4] = {a, a + b, a - b, -b};
-          for (int j = 0; j < 4; ++j) store(to + (4 * i + j) * to_point + c, row[j]);
-        }
+        Vec in[2 * M], out[4 * (M + 2)];
+        for (int i = 0; i < 2; ++i)
+          for (int j = 0; j < M; ++j)
+            in[i * M + j] = y + i < t.h && x + j < t.w ? load(plane + ((y + i) * t.w + x + j) * channels + c) : Vec{};
+        both_ways<output_transposed<2>, output_transposed<M>>(in, out);
+        for (int i = 0; i < 4 * (M + 2); ++i) store(to + i * to_point + c, out[i]);
       }
+      to += channels;
+    });
+  });
 }
+
+// ---- weights --------------------------------------------------------------------------------------
 
 namespace {
 
-/// taps[9][lanes] of one depth tap -> 16 points.
-void points_of_taps(const float* taps, float* to, std::int64_t to_point) {
-  Vec columns[4][3];
-  for (int j = 0; j < 3; ++j) {
-    const Four<Vec> r = weight_map(load(taps + j * lanes), load(taps + (3 + j) * lanes), load(taps + (6 + j) * lanes));
-    for (int i = 0; i < 4; ++i) columns[i][j] = r.v[i];
-  }
-  for (int i = 0; i < 4; ++i) {
-    const Four<Vec> r = weight_map(columns[i][0], columns[i][1], columns[i][2]);
-    for (int j = 0; j < 4; ++j) store(to + (4 * i + j) * to_point, r.v[j]);
-  }
-}
-
 /// `fast` channels become the columns of panels, `slow` ones their rows; the strides are those of w.
-void points_of_weights(const float* w, std::int64_t fast, std::int64_t fast_stride, std::int64_t slow, std::int64_t slow_stride,
-                       std::int64_t depth_taps, float* to) {
+void points_of_weights(const Tiling& t, const float* w, std::int64_t fast, std::int64_t fast_stride, std::int64_t slow,
+                       std::int64_t slow_stride, std::int64_t depth_taps, float* to) {
   const std::int64_t taps = depth_taps * 9, to_tap = fast * slow, to_point = depth_taps * to_tap;
-  parallel_ranges(slow, 8, [&](std::int64_t begin, std::int64_t end) {
-    float block[27 * lanes];
-    for (std::int64_t s = begin; s < end; ++s)
-      for (std::int64_t f = 0; f < fast; f += lanes) {
-        for (int lane = 0; lane < lanes; ++lane) {
-          const float* from = w + (f + lane) * fast_stride + s * slow_stride;
-          for (std::int64_t k = 0; k < taps; ++k) block[k * lanes + lane] = from[k];
+  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+    parallel_ranges(slow, 8, [&](std::int64_t begin, std::int64_t end) {
+      float block[27 * lanes];
+      for (std::int64_t s = begin; s < end; ++s)
+        for (std::int64_t f = 0; f < fast; f += lanes) {
+          for (int lane = 0; lane < lanes; ++lane) {
+            const float* from = w + (f + lane) * fast_stride + s * slow_stride;
+            for (std::int64_t k = 0; k < taps; ++k) block[k * lanes + lane] = from[k];
+          }
+          float* panel = to + f / panel_width * panel_width * slow + s * panel_width + f % panel_width;
+          for (std::int64_t d = 0; d < depth_taps; ++d) {
+            Vec in[9], out[4 * (M + 2)];
+            for (int k = 0; k < 9; ++k) in[k] = load(block + (d * 9 + k) * lanes);
+            both_ways<Filter<2>::weight, Filter<M>::weight>(in, out);
+            for (int i = 0; i < 4 * (M + 2); ++i) store(panel + d * to_tap + i * to_point, out[i]);
+          }
         }
-        for (std::int64_t d = 0; d < depth_taps; ++d)
-          points_of_taps(block + d * 9 * lanes,
-                         to + d * to_tap + f / panel_width * panel_width * slow + s * panel_width + f % panel_width, to_point);
-      }
+    });
   });
 }
 
 }  // namespace
 
-void weight_points(const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to) {
-  points_of_weights(w, out, in * depth_taps * 9, in, depth_taps * 9, depth_taps, to);
+void weight_points(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to) {
+  points_of_weights(t, w, out, in * depth_taps * 9, in, depth_taps * 9, depth_taps, to);
 }
-void weight_points_swapped(const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to) {
-  points_of_weights(w, in, depth_taps * 9, out, in * depth_taps * 9, depth_taps, to);
+void weight_points_swapped(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
+                           float* to) {
+  points_of_weights(t, w, in, depth_taps * 9, out, in * depth_taps * 9, depth_taps, to);
 }
 
-void weight_points_transposed(const float* from, std::int64_t parts, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
-                              float* dw) {
-  const std::int64_t tap = in * out, point = depth_taps * tap, part = points * point, taps = depth_taps * 9;
-  parallel_ranges(in, 8, [&](std::int64_t begin, std::int64_t end) {
-    float block[27 * lanes];
-    for (std::int64_t i = begin; i < end; ++i)
-      for (std::int64_t o = 0; o < out; o += lanes) {
-        for (std::int64_t d = 0; d < depth_taps; ++d) {
-          Vec p[4][4];
-          for (int k = 0; k < points; ++k) {
-            const float* at = from + k * point + d * tap + i * out + o;
-            Vec sum = load(at);
-            for (std::int64_t q = 1; q < parts; ++q) sum += load(at + q * part);
-            p[k / 4][k % 4] = sum;
+void weight_points_transposed(const Tiling& t, const float* from, std::int64_t parts, std::int64_t out, std::int64_t in,
+                              std::int64_t depth_taps, float* dw) {
+  const std::int64_t tap = in * out, point = depth_taps * tap, part = t.points() * point, taps = depth_taps * 9;
+  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+    parallel_ranges(in, 8, [&](std::int64_t begin, std::int64_t end) {
+      float block[27 * lanes];
+      for (std::int64_t i = begin; i < end; ++i)
+        for (std::int64_t o = 0; o < out; o += lanes) {
+          for (std::int64_t d = 0; d < depth_taps; ++d) {
+            Vec sums[4 * (M + 2)], nine[9];
+            for (int k = 0; k < 4 * (M + 2); ++k) {
+              const float* at = from + k * point + d * tap + i * out + o;
+              sums[k] = load(at);
+              for (std::int64_t q = 1; q < parts; ++q) sums[k] += load(at + q * part);
+            }
+            both_ways<weight_transposed<2>, weight_transposed<M>>(sums, nine);
+            for (int k = 0; k < 9; ++k) store(block + (d * 9 + k) * lanes, nine[k]);
           }
-          const auto map = [](Vec a, Vec b, Vec c, Vec e) {  // G^T
-            const Vec sum = (b + c) * 0.5f;
-            return Four<Vec>{{a + sum, (b - c) * 0.5f, sum + e, Vec{}}};
-          };
-          both_ways(p, map);
-          for (int k = 0; k < 9; ++k) store(block + (d * 9 + k) * lanes, p[k / 3][k % 3]);
+          for (int lane = 0; lane < lanes; ++lane) {
+            float* to = dw + ((o + lane) * in + i) * taps;
+            for (std::int64_t k = 0; k < taps; ++k) to[k] = block[k * lanes + lane];
+          }
         }
-        for (int lane = 0; lane < lanes; ++lane) {
-          float* to = dw + ((o + lane) * in + i) * taps;
-          for (std::int64_t k = 0; k < taps; ++k) to[k] = block[k * lanes + lane];
-        }
-      }
+    });
   });
 }
 

@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// The 3x3 part of a convolution with 2.25 times fewer multiplications: Winograd's F(2x2, 3x3) (Lavin and Gray 2016).
-// An output tile of 2x2 is y = A^T [ (G w G^T) o (B^T x B) ] A with x the 4x4 inputs around it; "o" multiplies the 16 points
-// one by one, so that a sum over channels becomes 16 small matrix products. All three maps are linear, hence the derivatives
-// are their transposes: dx = B [ (G w G^T) o (A dy A^T) ] B^T and dw = G^T [ sum of (B^T x B) o (A dy A^T) ] G.
-// The third dimension is summed directly: one set of points per depth tap. Channels are the fastest dimension everywhere.
+// The 3x3 part of a convolution with 2.25 to 3 times fewer multiplications: Winograd's minimal filtering (Lavin and Gray 2016),
+// F(2, 3) along the lines and F(4, 3), or F(2, 3) for narrow planes, along the columns. An output tile of 2x4 is
+//   y = A1^T [ (G1 w G2^T) o (B1^T x B2) ] A2
+// with x the 4x6 inputs around it; "o" multiplies the 24 points one by one, so that a sum over channels becomes 24 small
+// matrix products. All three maps are linear, hence the derivatives are their transposes. F(4, 3) on both axes would save more
+// and lose a digit. The third dimension is summed directly: one set of points per depth tap. Channels are the fastest
+// dimension everywhere.
 #pragma once
 #include <cstdint>
 
 namespace cuboid::dense {
 
-inline constexpr int points = 16;
-
-/// One h x w plane cut into tiles of 2x2; the padded plane has a border of one and even sides.
+/// One h x w plane cut into tiles 2 high and `across` wide; the padded plane has a border of one and holds whole tiles.
+/// Wide tiles need fewer multiplications, narrow ones give larger matrices; measured, the former win from 16 pixels on.
 struct Tiling {
   std::int64_t h, w;
+  std::int64_t across() const { return w >= 12 ? 4 : 2; }
+  std::int64_t points() const { return 4 * (across() + 2); }
   std::int64_t tall() const { return (h + 1) / 2; }
-  std::int64_t wide() const { return (w + 1) / 2; }
+  std::int64_t wide() const { return (w + across() - 1) / across(); }
   std::int64_t count() const { return tall() * wide(); }
-  std::int64_t padded_w() const { return 2 * wide() + 2; }
+  std::int64_t padded_w() const { return across() * wide() + 2; }
   std::int64_t padded_count() const { return (2 * tall() + 2) * padded_w(); }
 };
 
-/// Floats from one point's matrix to the next; the extra cache lines keep the 16 of them out of one cache set.
+/// Floats from one point's matrix to the next; the extra cache lines keep them out of one cache set.
 constexpr std::int64_t point_stride(std::int64_t rows, std::int64_t channels) { return rows * channels + 64; }
 
 /// padded[padded_count][channels] -> to[point][tile][channels].
@@ -36,11 +39,12 @@ void output_plane(const Tiling& t, std::int64_t channels, const float* from, std
 void output_plane_transposed(const Tiling& t, std::int64_t channels, const float* plane, float* to, std::int64_t to_point);
 
 /// w[out][in][depth_taps][3][3] -> panels of 32 outputs to[point][tap][out / 32][in][32], in parallel.
-void weight_points(const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to);
+void weight_points(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to);
 /// The same with in and out exchanged, for the derivative with respect to the input: to[point][tap][in / 32][out][32].
-void weight_points_swapped(const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to);
+void weight_points_swapped(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
+                           float* to);
 /// Sum over `parts` (each [point][tap][in][out], in order) -> dw[out][in][depth_taps][3][3], in parallel.
-void weight_points_transposed(const float* from, std::int64_t parts, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
-                              float* dw);
+void weight_points_transposed(const Tiling& t, const float* from, std::int64_t parts, std::int64_t out, std::int64_t in,
+                              std::int64_t depth_taps, float* dw);
 
 }  // namespace cuboid::dense

@@ -25,12 +25,12 @@ struct Case {
 // Even and odd sides, planes smaller than a tile, one voxel, several samples per unit of work, several units per sample.
 const Case cases[] = {{"cube", {2, 32, 4, 4, 4}, 32, 64, 3},       {"odd", {3, 64, 3, 5, 2}, 32, 32, 2},
                       {"voxel", {3, 32, 1, 1, 1}, 32, 32, 2},      {"tiny", {8, 32, 2, 2, 2}, 32, 64, 3},
-                      {"flat", {2, 32, 6, 7}, 32, 64, 2},          {"slabs", {1, 32, 5, 12, 10}, 32, 32, 2},
+                      {"flat", {2, 32, 6, 7}, 32, 64, 2},          {"slabs", {1, 32, 5, 6, 13}, 32, 32, 2},
                       {"wide growth", {2, 32, 2, 4, 4}, 64, 32, 2}};
 
 /// All tensors of a block in a row: x, then ten per layer.
 Tensors tensors_of(const Case& c, DType dtype, Lies lies = Lies::channels_last) {
-  std::uint64_t seed = 1;
+  std::uint64_t seed = 100;  // under which no activation lies within rounding of its kink
   const auto make = [&](const Shape& shape, double lo, double hi) {
     const Tensor f32 = random(shape, {.seed = seed++, .dtype = DType::f32, .lo = lo, .hi = hi});
     return dtype == DType::f32 ? f32 : cast(f32, dtype);  // the same numbers for every dtype
@@ -186,7 +186,8 @@ TEST(DenseBlock, MatrixProduct) {
 TEST(DenseBlock, WinogradMapsAndTheirTransposes) {
   // <map(x), y> = <x, transposed(y)> for the input and the output map, on planes of even and odd sides.
   constexpr std::int64_t channels = 32;
-  for (const dense::Tiling t : {dense::Tiling{4, 4}, dense::Tiling{3, 5}, dense::Tiling{1, 1}}) {
+  for (const dense::Tiling t :
+       {dense::Tiling{4, 16}, dense::Tiling{3, 13}, dense::Tiling{3, 5}, dense::Tiling{5, 2}, dense::Tiling{1, 1}}) {
     const std::int64_t point = dense::point_stride(t.count(), channels);
     const auto numbers = [](std::int64_t count, std::uint64_t seed) {
       return random({count}, {.seed = seed, .dtype = DType::f32, .lo = -4, .hi = 4, .integers = true});
@@ -196,13 +197,13 @@ TEST(DenseBlock, WinogradMapsAndTheirTransposes) {
       for (std::int64_t i = 0; i < a.size(); ++i) s += static_cast<double>(a.data<float>()[i] * b.data<float>()[i]);
       return s;
     };
-    const Tensor padded = numbers(t.padded_count() * channels, 1), at_points = numbers(dense::points * point, 2);
+    const Tensor padded = numbers(t.padded_count() * channels, 1), at_points = numbers(t.points() * point, 2);
     const Tensor plane = numbers(t.h * t.w * channels, 3);
-    Tensor image = zeros({dense::points * point}), back = zeros({padded.size()});
+    Tensor image = zeros({t.points() * point}), back = zeros({padded.size()});
     dense::input_points(t, channels, padded.data<float>(), image.mutable_data<float>(), point);
     dense::input_points_transposed(t, channels, at_points.data<float>(), point, back.mutable_data<float>());
     EXPECT_EQ(dot(image, at_points), dot(padded, back)) << t.h << 'x' << t.w;
-    image = zeros({dense::points * point});
+    image = zeros({t.points() * point});
     back = zeros({plane.size()});
     dense::output_plane_transposed(t, channels, plane.data<float>(), image.mutable_data<float>(), point);
     dense::output_plane(t, channels, at_points.data<float>(), point, back.mutable_data<float>(), channels);
