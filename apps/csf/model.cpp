@@ -86,7 +86,7 @@ DenseNetOptions named_net(const std::string& name, std::int64_t classes) {
   DenseNetOptions net = csf_densenet(classes);
   if (name == "csf") return net;
   if (name == "densenet121") return monai_densenet121(3, 1, classes);
-  if (name == "small") net.blocks = {3, 4, 6}, net.growth = 16, net.init_features = 16, net.bn_size = 2;
+  if (name == "small") net.blocks = {2, 3, 3}, net.growth = 32, net.init_features = 32, net.bn_size = 1;  // fused widths
   else if (name == "tiny") net.blocks = {2, 2}, net.growth = 8, net.init_features = 8, net.bn_size = 2;
   else
     fail<app::UsageError>("--net: '", name, "' is not one of ", app::join(net_names, ", "), app::did_you_mean(name, net_names));

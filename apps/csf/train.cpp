@@ -75,11 +75,13 @@ Json log_line(std::int64_t fold, const EpochReport& r) {
 
 std::string epoch_text(const EpochReport& r, std::int64_t epochs) {
   const auto percent = [](double v) { return std::isnan(v) ? "-" : app::fixed(100 * v, 1) + " %"; };
-  return "epoch " + std::to_string(r.epoch + 1) + "/" + std::to_string(epochs) + "  loss " + app::fixed(r.train_loss, 4) +
-         "  valid " + app::fixed(r.valid_loss, 4) + "  bal.acc " + percent(r.valid_balanced_accuracy) + "  AUROC " +
-         app::fixed(r.valid_auroc, 3) + "  lr " + app::shortest(std::round(r.lr * 1e9) / 1e9) + "  " +
-         app::fixed(r.cells_per_second, 1) + " cells/s  " + app::bytes_text(static_cast<double>(app::resident_bytes())) +
-         (r.best ? "  *" : "");
+  const std::string valid = std::isnan(r.valid_loss)
+                                ? ""
+                                : "  valid " + app::fixed(r.valid_loss, 4) + "  bal.acc " + percent(r.valid_balanced_accuracy) +
+                                      "  AUROC " + app::fixed(r.valid_auroc, 3);
+  return "epoch " + std::to_string(r.epoch + 1) + "/" + std::to_string(epochs) + "  loss " + app::fixed(r.train_loss, 4) + valid +
+         "  lr " + app::shortest(std::round(r.lr * 1e9) / 1e9) + "  " + app::fixed(r.cells_per_second, 1) + " cells/s  " +
+         app::bytes_text(static_cast<double>(app::resident_bytes())) + (r.best ? "  *" : "");
 }
 
 void train_fold(const TrainJob& job, const app::RunFolder& run, std::int64_t number, bool resume, app::Progress& progress) {
@@ -181,6 +183,7 @@ int train_command(const Arguments& arguments) {
   app::Options options("csf train", "Trains a classifier of 3D cells, fold by fold, and evaluates it on the cells left out.");
   options.other_commands(app::command_names());
   options.example("cuboid csf train -d cells/", "5 folds, patients kept apart, small net");
+  options.example("cuboid csf train -d cells/ --recipe few-cells", "for a hundred cells or so, at any orientation");
   options.example("cuboid csf train -d cells/ --recipe paper", "as the original repository did");
   options.example("cuboid csf train --resume runs/latest", "go on where a run stopped");
   settings.add(options);

@@ -20,9 +20,9 @@ namespace fs = std::filesystem;
 namespace {
 
 struct DemoSettings {
-  std::int64_t cells = 320, size = 32, epochs = 14, explained = 16;
-  double lr = 0.006;
-  std::string output = "runs/demo", layer = "denseblock1";
+  std::int64_t cells = 320, size = 32, epochs = 12, explained = 16;
+  double lr = 0.002;
+  std::string output = "runs/demo", layer = "transition1";
   bool overwrite = false;
   Common common;
 };
@@ -37,7 +37,7 @@ CamSummary explain_cells(const RunFolder& run, const csf::TrainJob& job, const D
   const fs::path data = run.path() / "cells";
   csf::Model model = csf::load_model(run.path());
   csf::ExplainOptions options;
-  options.cam.layer = settings.layer;
+  options.cam = {.method = CamMethod::gradcam_pp, .layer = settings.layer};
   Json shown = Json::array();
   CamSummary summary;
   const auto& test = job.split.folds[0].test;
@@ -108,13 +108,14 @@ int demo(const Arguments& arguments) {
   train_options.parse({"--data",       (run.path() / "cells").string(),
                        "--folds",      "4",
                        "--only-folds", "1",
-                       "--net",        "tiny",
+                       "--net",        "small",
                        "--blocks",     "2,2,2",
-                       "--growth",     "12",
+                       "--flip-z",     "0.5",
+                       "--jitter",     "0.1",
                        "--lr",         shortest(settings.lr),
                        "--epochs",     std::to_string(settings.epochs),
                        "--patience",   "0",
-                       "--ema",        "0.95",
+                       "--ema",        "0.97",
                        "--seed",       std::to_string(settings.common.seed)});
   csf::TrainJob job;
   const auto split = csf::split_data(train.data.source(), train.split_options());
@@ -155,7 +156,7 @@ int demo(const Arguments& arguments) {
                      .dump(2)
               << '\n';
   } else {
-    std::cout << csf::summary_text(summary) << "Grad-CAM           " << fixed(100 * cam.mass, 1)
+    std::cout << csf::summary_text(summary) << "Grad-CAM++         " << fixed(100 * cam.mass, 1)
               << " % of the map lies on the cell, which is " << fixed(100 * cam.share, 1) << " % of the volume ("
               << settings.layer << ", mean of " << cam.cells << " cells)\ntime               " << duration_text(watch.seconds())
               << "\nreport             " << report << '\n';
