@@ -22,6 +22,8 @@ class CachingAllocator {
   CachingAllocator(Device device, Source source) : device_(device), source_(source) {}
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
+  /// Gives back what nobody uses.
+  ~CachingAllocator() { release_cached(); }
 
   void* allocate(std::int64_t bytes);
   void deallocate(void* pointer) noexcept;

@@ -19,21 +19,28 @@ thread_local bool is_recording = true;
 
 /// Nodes whose last owner is gone wait here, so that a long chain dies in a loop and not in a recursion.
 void bury(std::shared_ptr<Node> node) {
-  thread_local std::vector<std::shared_ptr<Node>> graves;
-  thread_local bool digging = false;
+  thread_local std::vector<std::shared_ptr<Node>>* open = nullptr;  // the waiting line of the outermost call
+  if (open) {
+    open->push_back(std::move(node));
+    return;
+  }
+  std::vector<std::shared_ptr<Node>> graves;
   graves.push_back(std::move(node));
-  if (digging) return;
-  digging = true;
+  open = &graves;
   while (!graves.empty()) {
     const std::shared_ptr<Node> last = std::move(graves.back());
     graves.pop_back();
   }
-  digging = false;
+  open = nullptr;
 }
 }  // namespace
 
 Tensor::Impl::~Impl() {
   if (node) bury(std::move(node));
+}
+Node::~Node() {
+  for (auto& edge : edges)
+    if (edge.node) bury(std::move(edge.node));
 }
 
 bool recording() { return is_recording; }
@@ -57,9 +64,14 @@ Tensor record(const char* op, Tensor output, const Tensors& inputs, Backward bac
   }
   if (!needed) return output;
   check(!output.requires_grad(), op, ": the result already has a place in the graph");
-  const Tensor kept = keep == Keep::output ? output.detach() : Tensor();
-  GraphAccess::set_node(
-      output, std::make_shared<Node>(Node{op, std::move(edges), std::move(backward), output.shape(), output.dtype(), kept}));
+  const auto node = std::make_shared<Node>();
+  node->op = op;
+  node->edges = std::move(edges);
+  node->backward = std::move(backward);
+  node->shape = output.shape();
+  node->dtype = output.dtype();
+  if (keep == Keep::output) node->output = output.detach();
+  GraphAccess::set_node(output, node);
   return output;
 }
 

@@ -35,12 +35,17 @@ struct Edge {
 };
 
 struct Node {
-  const char* op;
+  const char* op = "";
   std::vector<Edge> edges;
   Backward backward;  // empty once a sweep has used and freed it
   Shape shape;        // of the output
-  DType dtype;
+  DType dtype = DType::f32;
   Tensor output;  // outside the graph; only with Keep::output
+
+  Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  ~Node();  // lets go of the nodes behind it in a loop, not in a recursion
 };
 
 enum class Keep : std::uint8_t { nothing, output };

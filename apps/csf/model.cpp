@@ -132,9 +132,7 @@ Model load_model(const fs::path& path, const std::string& net, std::int64_t fold
     for (std::int64_t c = 0; c < model.card.net.classes; ++c) model.card.classes.push_back("class " + std::to_string(c));
   }
   for (auto& [name, tensor] : state) tensor = file.read(name);
-  model.net = std::make_unique<DenseNet>(model.card.net);
-  model.net->load(state, model.source);
-  model.net->eval();
+  model.net = std::make_unique<DenseNet>(DenseNet::with_weights(model.card.net, state, model.source));
   return model;
 }
 

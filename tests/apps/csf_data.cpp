@@ -86,7 +86,8 @@ TEST(Task, CohortFoldersBecomePatients) {
   }
   EXPECT_EQ(per_patient, (std::map<std::string, int>{{"1", 3}, {"2", 2}, {"17", 4}}));
   task.classes[0].held_out = {"17"};
-  for (const auto& s : open_task(folder.path(), task).samples()) EXPECT_EQ(s.held_out, s.group == "17");
+  const Dataset held_out = open_task(folder.path(), task);
+  for (const auto& s : held_out.samples()) EXPECT_EQ(s.held_out, s.group == "17");
   task.classes[1].patients = {"3"};
   EXPECT_SAYS(data_error([&] { open_task(folder.path(), task); }), "'Others'", "no cell");
   const TempFolder nothing;
