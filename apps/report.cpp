@@ -44,7 +44,7 @@ table.confusion th.row{text-align:right}table.confusion th.axis{color:var(--ink)
 .note{border-left:3px solid var(--accent);padding:6px 14px;background:var(--card);border-radius:0 8px 8px 0;margin:12px 0;color:var(--soft)}
 details{margin:10px 0}summary{cursor:pointer;color:var(--accent)}
 pre{background:var(--card);border:1px solid var(--faint);border-radius:10px;padding:14px;overflow-x:auto;font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-code{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+td code{white-space:normal;overflow-wrap:anywhere}code{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 footer{margin-top:48px;padding-top:16px;border-top:1px solid var(--faint);color:var(--soft);font-size:13px}
 @media print{:root{--paper:#fff;--card:#fff;--ink:#000;--soft:#444;--faint:#ccc}main{max-width:none;padding:0}h2{break-after:avoid}pre{white-space:pre-wrap}}
 )";
