@@ -90,8 +90,9 @@ bool available() {
 
 std::string svg(const Figure& figure) {
   if (!available()) return "";
-  char folder[] = "/tmp/cuboid-plot-XXXXXX";
-  if (!mkdtemp(folder)) return "";
+  std::error_code error;
+  std::string folder = (std::filesystem::temp_directory_path(error) / "cuboid-plot-XXXXXX").string();
+  if (error || !mkdtemp(folder.data())) return "";
   const std::filesystem::path root = folder;
   std::string text;
   if (FILE* gnuplot = popen("gnuplot >/dev/null 2>&1", "w")) {
@@ -99,7 +100,6 @@ std::string svg(const Figure& figure) {
     std::fwrite(script.data(), 1, script.size(), gnuplot);
     if (pclose(gnuplot) == 0 && std::filesystem::exists(root / "plot.svg")) text = read_file(root / "plot.svg");
   }
-  std::error_code error;
   std::filesystem::remove_all(root, error);
   const auto start = text.find("<svg");
   if (start == text.npos) return "";
