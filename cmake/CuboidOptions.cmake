@@ -12,12 +12,12 @@ elseif(CUBOID_ARCH AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 endif()
 
 add_library(cuboid_options INTERFACE)
-target_compile_options(cuboid_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -fno-math-errno -fno-trapping-math ${CUBOID_ARCH_FLAG}
-  $<$<BOOL:${CUBOID_WERROR}>:-Werror>)
+set(warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast)
+set(code -fno-math-errno -fno-trapping-math ${CUBOID_ARCH_FLAG})
+target_compile_options(cuboid_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings};${code};$<$<BOOL:${CUBOID_WERROR}>:-Werror>>")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # -Wrestrict: g++ 12 warns of "..." + std::string (GCC bug 105651)
-  target_compile_options(cuboid_options INTERFACE -Wno-missing-field-initializers -Wno-restrict)
+  target_compile_options(cuboid_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-field-initializers;-Wno-restrict>")
 endif()
 if(CUBOID_SANITIZE)  # GCC then sees uninitialised variants where there are none
   target_compile_options(cuboid_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)

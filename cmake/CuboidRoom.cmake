@@ -1,5 +1,6 @@
 # A room is a folder and a library: cuboid_room(kernels SUBFOLDERS DEPENDS core).
-# Backend files (onednn.cpp, cudnn.cpp, cuda.cu, ...) are left out here; CuboidBackends.cmake adds those that are wanted.
+# Files of outside libraries (onednn.cpp, cudnn.cpp, ...) are left out here; CuboidBackends.cmake adds those that are wanted.
+# CUDA sources (*.cu) come in as CuboidCuda.cmake says.
 # A room without sources (headers only) becomes an INTERFACE library.
 include(GNUInstallDirs)
 
@@ -12,6 +13,8 @@ function(cuboid_room name)
     file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)
   endif()
   list(FILTER sources EXCLUDE REGEX "/(onednn|cudnn|cublas|nccl|cuboid)\\.cpp$")
+  cuboid_cuda_sources(kernels_of_room ${folder} "${arg_SUBFOLDERS}")
+  list(APPEND sources ${kernels_of_room})
   list(TRANSFORM arg_DEPENDS PREPEND cuboid_)
   set(includes $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/cuboid>)

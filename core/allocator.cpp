@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <iterator>
 
+#include "core/cuda.h"
 #include "core/error.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -156,8 +157,16 @@ void CachingAllocator::reset_peak() {
 
 namespace {
 CachingAllocator& allocator_of(Device device) {
-  check<DeviceError>(device == Device::cpu, "this build has no ", device, " support");
   // Never destroyed: tensors with static lifetime may outlive any order of destruction.
+  if (device == Device::cuda) {
+#if CUBOID_CUDA
+    check<DeviceError>(cuda::available(), "no CUDA device answers");
+    static auto* gpu = new CachingAllocator(Device::cuda, {cuda::obtain, cuda::give_back, 64 << 20});
+    return *gpu;
+#else
+    fail<DeviceError>("this build has no CUDA support");
+#endif
+  }
   static auto* cpu = new CachingAllocator(Device::cpu, {obtain_pages, give_back_pages, 32 << 20});
   return *cpu;
 }

@@ -10,8 +10,11 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/hd.h"
 
-#if defined(__F16C__)
+// nvcc compiles the plain conversions for both sides.
+#if defined(__F16C__) && !defined(__CUDACC__)
+#define CUBOID_F16C 1
 #include <immintrin.h>
 #endif
 
@@ -23,35 +26,33 @@ enum class DType : std::uint8_t { f32, f64, bf16, f16, i64, i32, u8 };
 struct bf16 {
   std::uint16_t bits = 0;
   bf16() = default;
-  explicit bf16(float value) {
+  CUBOID_HD explicit bf16(float value) {
     const auto u = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = u + 0x7fffu + ((u >> 16) & 1u);
     const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = static_cast<std::uint16_t>((nan ? (u | 0x400000u) : rounded) >> 16);
   }
   template <class T>
-  requires std::is_arithmetic_v<T>
-  explicit bf16(T value) : bf16(static_cast<float>(value)) {}
-  operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  requires std::is_arithmetic_v<T> CUBOID_HD explicit bf16(T value) : bf16(static_cast<float>(value)) {}
+  CUBOID_HD operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
 /// IEEE 754 binary16, rounded to nearest even, subnormals kept.
 struct f16 {
   std::uint16_t bits = 0;
   f16() = default;
-  explicit f16(float value);
+  CUBOID_HD explicit f16(float value);
   template <class T>
-  requires std::is_arithmetic_v<T>
-  explicit f16(T value) : f16(static_cast<float>(value)) {}
-  operator float() const;
+  requires std::is_arithmetic_v<T> CUBOID_HD explicit f16(T value) : f16(static_cast<float>(value)) {}
+  CUBOID_HD operator float() const;
 };
 
-#if defined(__F16C__)
+#if defined(CUBOID_F16C)
 inline f16::f16(float value)
     : bits(static_cast<std::uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(value), _MM_FROUND_TO_NEAREST_INT)))) {}
 inline f16::operator float() const { return _cvtsh_ss(bits); }
 #else
-inline f16::f16(float value) {
+CUBOID_HD inline f16::f16(float value) {
   const auto u = std::bit_cast<std::uint32_t>(value);
   const auto sign = static_cast<std::uint16_t>((u >> 16) & 0x8000u);
   const std::uint32_t a = u & 0x7fffffffu;
@@ -67,7 +68,7 @@ inline f16::f16(float value) {
     bits = static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u));
   }
 }
-inline f16::operator float() const {
+CUBOID_HD inline f16::operator float() const {
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
   const std::uint32_t e = (bits >> 10) & 31u, m = bits & 0x3ffu;
   if (e == 31) return std::bit_cast<float>(sign | 0x7f800000u | (m << 13));
@@ -121,7 +122,7 @@ using Accum = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, f1
 /// From one element type to another: floats round to nearest even; floats become integers by truncation, with values out
 /// of range saturated and NaN made 0; integers wrap.
 template <class To, class From>
-To convert(From value) {
+CUBOID_HD To convert(From value) {
   const auto wide = static_cast<Accum<From>>(value);
   if constexpr (std::is_integral_v<To> && std::is_floating_point_v<Accum<From>>) {
     using Limits = std::numeric_limits<To>;

@@ -80,6 +80,8 @@ class StridedLoop {
     }
   }
 
+  const Shape& dims() const { return dims_; }
+  const Strides& strides(int operand) const { return strides_[static_cast<std::size_t>(operand)]; }
   /// Elements from one to the next within a row, per operand.
   Offsets steps() const {
     Offsets s;

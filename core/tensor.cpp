@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/autograd.h"
+#include "core/cuda.h"
 #include "core/strided.h"
 
 namespace cuboid {
@@ -77,20 +78,29 @@ Tensor full(const Shape& shape, double value, TensorOptions o) {
 Tensor zeros(const Shape& shape, TensorOptions o) { return full(shape, 0, o); }
 
 Tensor empty_like(const Tensor& x) { return empty_like(x, x.dtype()); }
-Tensor empty_like(const Tensor& x, DType dtype) {
-  // Dense in some order of dimensions: keep that order, otherwise channels-last or row major.
+namespace {
+
+/// Dense strides in x's order of dimensions; where x is not dense, channels-last or row major.
+Strides dense_as(const Tensor& x) {
   const auto order = by_stride(x.strides());
   Strides strides = x.strides();
   std::int64_t step = 1;
   for (int k = x.rank() - 1; k >= 0; --k) {
     const int d = order[static_cast<std::size_t>(k)];
-    if (x.dim(d) != 1 && x.strides()[d] != step) return empty(x.shape(), {dtype, x.device(), x.view().layout()});
+    if (x.dim(d) != 1 && x.strides()[d] != step) return dense_strides(x.shape(), x.view().layout());
     if (x.dim(d) != 1) strides[d] = step;
     step *= x.dim(d);
   }
-  const Tensor t = empty(x.shape(), {dtype, x.device()});
-  return Tensor(t.storage(), 0, x.shape(), strides, dtype);
+  return strides;
 }
+
+Tensor empty_with(const Shape& shape, const Strides& dense, DType dtype, Device device) {
+  return Tensor(empty(shape, {dtype, device}).storage(), 0, shape, dense, dtype);
+}
+
+}  // namespace
+
+Tensor empty_like(const Tensor& x, DType dtype) { return empty_with(x.shape(), dense_as(x), dtype, x.device()); }
 Tensor empty_like(const Tensor& x, const Shape& shape) { return empty(shape, {x.dtype(), x.device(), x.view().layout()}); }
 Tensor zeros_like(const Tensor& x) {
   Tensor t = empty_like(x);
@@ -103,6 +113,9 @@ Tensor zeros_like(const Tensor& x) {
 void fill(const Tensor& x, double value) {
   if (x.size() == 0) return;
   const Out o = x.mutate();
+#if CUBOID_CUDA
+  if (o.device == Device::cuda) return cuda::fill(o, value);
+#endif
   visit(x.dtype(), [&]<class T>() {
     const T v = convert<T>(value);
     const StridedLoop<1> loop({o});
@@ -148,11 +161,31 @@ void copy_across(const View& in, const View& out, int a, int b) {
   planes.each_row(some_planes, std::max<std::int64_t>(1, (1 << 16) / (na * nb)));
 }
 
+#if CUBOID_CUDA
+/// From one device to another: dense bytes travel; what lies otherwise, or is of another type, is packed and unpacked on
+/// its own side.
+void copy_between(const Tensor& from, const Tensor& to) {
+  Tensor packed = from, landing = to;
+  if (from.strides() != dense_as(from)) copy(from, packed = empty_like(from));
+  if (from.dtype() != to.dtype() || to.strides() != packed.strides())
+    landing = empty_with(to.shape(), packed.strides(), from.dtype(), to.device());
+  const View in = packed.view();
+  const Out out = landing.mutate();
+  if (out.device == Device::cuda) cuda::to_device(out.data, in.data, in.bytes());
+  else cuda::to_host(out.data, in.data, in.bytes());
+  if (landing.view().data != to.view().data) copy(landing, to);
+}
+#endif
+
 }  // namespace
 
 void copy(const Tensor& from, const Tensor& to) {
   check(from.shape() == to.shape(), "copy: from ", from.shape(), " to ", to.shape());
   if (from.size() == 0) return;
+#if CUBOID_CUDA
+  if (from.device() != to.device()) return copy_between(from, to);
+  if (to.device() == Device::cuda) return cuda::copy(from.view(), to.mutate());
+#endif
   const View in = from.view();
   const Out out = to.mutate();
   const int a = dense_dimension(out), b = dense_dimension(in);
@@ -181,7 +214,11 @@ void copy(const Tensor& from, const Tensor& to) {
 void add_into(const Tensor& target, const Tensor& x) {
   check(target.shape() == x.shape() && target.dtype() == x.dtype(), "add: ", target.dtype(), target.shape(), " and ", x.dtype(),
         x.shape());
+  check(target.device() == x.device(), "add: tensors on ", target.device(), " and ", x.device());
   if (x.size() == 0) return;
+#if CUBOID_CUDA
+  if (x.device() == Device::cuda) return cuda::add_into(target.mutate(), x.view());
+#endif
   const View in = x.view();
   const Out out = target.mutate();
   visit(out.dtype, [&]<class T>() {
@@ -198,6 +235,13 @@ void add_into(const Tensor& target, const Tensor& x) {
           p[i * step_to] = static_cast<T>(static_cast<A>(p[i * step_to]) + static_cast<A>(q[i * step_from]));
     });
   });
+}
+
+Tensor to(const Tensor& x, Device device) {
+  if (x.device() == device) return x;
+  const Tensor y = empty_with(x.shape(), dense_as(x), x.dtype(), device);
+  copy(x, y);
+  return record("to", y, {x}, [from = x.device()](const Tensor& g, const Step&) { return Tensors{to(g, from)}; });
 }
 
 Tensor add(const Tensor& a, const Tensor& b) {

@@ -124,10 +124,12 @@ Tensor from_values(const std::vector<T>& values, const Shape& shape) {
 
 // ---- the few operations the core itself needs; none of them but `add` is recorded ----------------
 void fill(const Tensor& x, double value);
-/// Copies and converts: any dtypes, any strides, equal shapes.
+/// Copies and converts: any dtypes, any strides, any devices, equal shapes.
 void copy(const Tensor& from, const Tensor& to);
 /// target += x, same shape and dtype; adds in x's order, so it does not depend on threads.
 void add_into(const Tensor& target, const Tensor& x);
+/// x on another device (x itself where it is there already), in its memory order; differentiable.
+Tensor to(const Tensor& x, Device device);
 /// a + b of equal shapes, differentiable.
 Tensor add(const Tensor& a, const Tensor& b);
 

@@ -33,12 +33,10 @@ inline double slope(const std::function<double(const Tensors&)>& f, Tensors inpu
                     double h) {
   const Tensor x = inputs[i];
   const auto at = [&](double t) {
-    const Tensor moved = empty(x.shape(), {.dtype = DType::f64});
-    copy(x, moved);
-    double* p = moved.mutable_data<double>();
-    const double* d = direction.data<double>();
-    for (std::int64_t k = 0; k < x.size(); ++k) p[k] += t * d[k];
-    inputs[i] = moved;
+    std::vector<double> moved = x.to_vector();
+    const std::vector<double> d = direction.to_vector();
+    for (std::size_t k = 0; k < moved.size(); ++k) moved[k] += t * d[k];
+    inputs[i] = values(moved, x.shape());
     return f(inputs);
   };
   const auto central = [&](double s) { return (at(s) - at(-s)) / (2 * s); };
@@ -81,8 +79,9 @@ inline std::string first_order(const Function& f, const Tensors& inputs, const G
     Random r(17 + i);
     for (std::int64_t c = 0; c < std::min(n, o.coordinates); ++c) {
       const std::int64_t at = n <= o.coordinates ? c : r.integer(0, n - 1);
-      const Tensor direction = zeros(inputs[i].shape(), {.dtype = DType::f64});
-      direction.mutable_data<double>()[at] = 1;
+      std::vector<double> axis(static_cast<std::size_t>(n), 0.);
+      axis[static_cast<std::size_t>(at)] = 1;
+      const Tensor direction = values(axis, inputs[i].shape());
       if (auto wrong = compare(direction, join_text("at element ", at)); !wrong.empty()) return wrong;
     }
     for (std::uint64_t c = 0; c < 3 && n > 0; ++c) {
@@ -120,7 +119,7 @@ inline std::string gradcheck_report(const Function& f, const Tensors& inputs, Gr
     for (std::size_t i = 0; i < count; ++i) leaves.push_back(in[i].requires_grad() ? in[i] : in[i].detach().requires_grad(true));
     const Recording on(true);
     const Tensors gs = grad(f(leaves), leaves, {.create_graph = true, .seed = in[count]});
-    Tensor total = zeros({}, {.dtype = DType::f64});
+    Tensor total = zeros({}, {.dtype = DType::f64, .device = test_device()});
     for (std::size_t i = 0; i < gs.size(); ++i)
       total = total + sum(gs[i] * random(gs[i].shape(), {.seed = 1000 + i, .lo = 0.5, .hi = 1.5}));
     return total;

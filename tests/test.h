@@ -41,7 +41,18 @@ struct RandomOptions {
   double lo = -1, hi = 1;
   bool integers = false;  // whole numbers in [lo, hi], whatever the dtype: sums of them are exact
 };
-/// Contiguous. The same values (before rounding) for every dtype.
+/// Where the tests compute: CUBOID_TEST_DEVICE=cuda runs them a second time, on the device.
+inline Device test_device() {
+  static const char* name = std::getenv("CUBOID_TEST_DEVICE");
+  return name && std::string(name) == "cuda" ? Device::cuda : Device::cpu;
+}
+/// On the device of the tests.
+template <class T>
+Tensor values(const std::vector<T>& row_major, const Shape& shape) {
+  return to(from_values(row_major, shape), test_device());
+}
+
+/// Contiguous, on the device of the tests. The same values (before rounding) for every dtype.
 inline Tensor random(const Shape& shape, RandomOptions o = {}) {
   Random r(o.seed);
   const Tensor x = empty(shape, {.dtype = DType::f64});
@@ -49,8 +60,8 @@ inline Tensor random(const Shape& shape, RandomOptions o = {}) {
   for (std::int64_t i = 0; i < x.size(); ++i)
     p[i] = o.integers ? static_cast<double>(r.integer(static_cast<std::int64_t>(o.lo), static_cast<std::int64_t>(o.hi)))
                       : r.uniform(o.lo, o.hi);
-  if (o.dtype == DType::f64) return x;
-  const Tensor y = empty(shape, {.dtype = o.dtype});
+  if (o.dtype == DType::f64) return to(x, test_device());
+  const Tensor y = empty(shape, {.dtype = o.dtype, .device = test_device()});
   copy(x, y);
   return y;
 }
