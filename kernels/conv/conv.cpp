@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv/conv.h"
 
+#include "kernels/conv/cuda.h"
 #include "kernels/conv/geometry.h"
-#include "kernels/conv/rows.h"
-#include "kernels/dispatch.h"
+#include "kernels/conv/tables.h"
 #include "kernels/layout.h"
 #include "kernels/reduce/reduce.h"
 
@@ -12,6 +12,9 @@ namespace {
 
 // First row that fits wins; the last one of a device is its reference.
 constexpr Impl<ConvForward> forward_rows[] = {
+#if CUBOID_CUDA
+    {"reference", Device::cuda, always, cuda::conv_forward},
+#endif
     {"depthwise", Device::cpu, depthwise::forward_fits, depthwise::conv_forward},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::forward_fits, onednn::conv_forward},
@@ -19,6 +22,9 @@ constexpr Impl<ConvForward> forward_rows[] = {
     {"reference", Device::cpu, always, cpu::conv_forward},
 };
 constexpr Impl<ConvInput> input_rows[] = {
+#if CUBOID_CUDA
+    {"reference", Device::cuda, always, cuda::conv_input},
+#endif
     {"depthwise", Device::cpu, depthwise::input_fits, depthwise::conv_input},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::input_fits, onednn::conv_input},
@@ -26,6 +32,9 @@ constexpr Impl<ConvInput> input_rows[] = {
     {"reference", Device::cpu, always, cpu::conv_input},
 };
 constexpr Impl<ConvWeight> weight_rows[] = {
+#if CUBOID_CUDA
+    {"reference", Device::cuda, always, cuda::conv_weight},
+#endif
     {"depthwise", Device::cpu, depthwise::weight_fits, depthwise::conv_weight},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::weight_fits, onednn::conv_weight},
@@ -67,6 +76,10 @@ Tensor input_of(const Tensor& g, const Tensor& w, const ConvSpec& spec, const Sh
 }
 
 }  // namespace
+
+std::span<const Impl<ConvForward>> conv_rows() { return forward_rows; }
+std::span<const Impl<ConvInput>> conv_input_rows() { return input_rows; }
+std::span<const Impl<ConvWeight>> conv_weight_rows() { return weight_rows; }
 
 Tensor conv(const Tensor& x, const Tensor& w, const ConvSpec& spec) { return conv(x, w, Tensor(), spec); }
 

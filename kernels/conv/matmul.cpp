@@ -5,7 +5,8 @@
 
 #include "core/autograd.h"
 #include "core/parallel.h"
-#include "kernels/dispatch.h"
+#include "kernels/conv/cuda.h"
+#include "kernels/conv/tables.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/views/views.h"
 #if CUBOID_ONEDNN
@@ -14,8 +15,6 @@
 
 namespace cuboid {
 namespace {
-
-using Matmul = void(const View& a, const View& b, const Out& c);  // (B, M, K) x (B, K, N) -> (B, M, N)
 
 /// Calls f(batch, first row, end row) in parallel; about 4 MFLOP each.
 template <class F>
@@ -80,6 +79,9 @@ void sgemm(const View& a, const View& b, const Out& c) {
 #endif
 
 constexpr Impl<Matmul> rows[] = {
+#if CUBOID_CUDA
+    {"reference", Device::cuda, always, cuda::matmul},
+#endif
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, sgemm_fits, sgemm},
 #endif
@@ -96,6 +98,8 @@ View batched(View v) {
 Tensor turned(const Tensor& x) { return transpose(x, x.rank() - 2, x.rank() - 1); }
 
 }  // namespace
+
+std::span<const Impl<Matmul>> matmul_rows() { return rows; }
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   const int rank = a.rank();

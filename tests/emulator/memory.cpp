@@ -36,14 +36,14 @@ void free_bytes(void* p) {
   free_device(p);
 }
 
-void open_block(void* p, std::size_t bytes, stream_t stream) noexcept {
+void open_block(void* p, std::size_t bytes, stream_t stream) {
   const Lock lock(device_lock());
-  push_quietly(stream, {.run = [=] { open_piece(p, bytes); }});
+  push(stream, {.run = [=] { open_piece(p, bytes); }});
 }
 
-void close_block(void* p, std::size_t bytes, stream_t stream) noexcept {
+void close_block(void* p, std::size_t bytes, stream_t stream) {
   const Lock lock(device_lock());
-  push_quietly(stream, {.run = [=] { close_pieces(p, bytes); }});
+  push(stream, {.run = [=] { close_pieces(p, bytes); }});
 }
 
 void* host_alloc(std::size_t bytes) {

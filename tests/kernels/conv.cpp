@@ -97,6 +97,8 @@ double share_of_zeros(const Tensor& t) {
   return zeros / static_cast<double>(t.size());
 }
 
+const TensorOptions here{.device = test_device()};
+
 #if CUBOID_ONEDNN
 // Sums of small integers are exact in every order, so the rows must agree to the last bit.
 void compare_rows(DType dtype, const std::vector<Problem>& all) {
@@ -131,12 +133,16 @@ void compare_rows(DType dtype, const std::vector<Problem>& all) {
 }
 
 TEST(Conv, FastRowsEqualTheReference) {
+  if (test_device() != Device::cpu) GTEST_SKIP() << "tests/cuda/conv.cpp compares the device's rows";
   auto all = enumerated_problems();
   for (const Problem& p : random_problems(420)) all.push_back(p);
   EXPECT_GE(all.size(), 500u);
   compare_rows(DType::f32, all);
 }
-TEST(Conv, FastRowsEqualTheReferenceInBf16) { compare_rows(DType::bf16, random_problems(90)); }
+TEST(Conv, FastRowsEqualTheReferenceInBf16) {
+  if (test_device() != Device::cpu) GTEST_SKIP() << "tests/cuda/conv.cpp compares the device's rows";
+  compare_rows(DType::bf16, random_problems(90));
+}
 #endif
 
 // ---- any layout, any strides -------------------------------------------------------------------
@@ -181,14 +187,14 @@ TEST(Conv, ChangedWeightsAreSeen) {
 
 // By hand: a 2x2 window of ones slid over 1..9.
 TEST(Conv, KnownResult) {
-  const Tensor x = from_values<float>({1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 1, 3, 3}), w = full({1, 1, 2, 2}, 1);
+  const Tensor x = values<float>({1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 1, 3, 3}), w = full({1, 1, 2, 2}, 1, here);
   EXPECT_EQ(conv(x, w, ConvSpec::make(2)).to_vector(), (std::vector<double>{12, 16, 24, 28}));
-  const Tensor bias = full({1}, 0.5);
+  const Tensor bias = full({1}, 0.5, here);
   EXPECT_EQ(conv(x, w, bias, ConvSpec::make(2, 2)).to_vector(), (std::vector<double>{12.5}));
   // PyTorch's conv_transpose2d of [[1,2],[3,4]] with ones, stride 2.
-  const Tensor y = conv_transpose(from_values<float>({1, 2, 3, 4}, {1, 1, 2, 2}), w, ConvSpec::make(2, 2));
+  const Tensor y = conv_transpose(values<float>({1, 2, 3, 4}, {1, 1, 2, 2}), w, ConvSpec::make(2, 2));
   EXPECT_EQ(y.to_vector(), (std::vector<double>{1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4}));
-  EXPECT_EQ(conv_transpose(full({1, 4, 5, 5}, 1), full({4, 3, 3, 3}, 1), ConvSpec::make(2, 2, 1), {1, 1}).shape(),
+  EXPECT_EQ(conv_transpose(full({1, 4, 5, 5}, 1, here), full({4, 3, 3, 3}, 1, here), ConvSpec::make(2, 2, 1), {1, 1}).shape(),
             (Shape{1, 3, 10, 10}));
 }
 
@@ -248,6 +254,7 @@ Results run_random(const Problem& p, DType dtype) {
 }
 
 TEST(Conv, BitsDoNotDependOnTheThreads) {
+  if (test_device() != Device::cpu) GTEST_SKIP() << "threads of the CPU";
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const Problem& p : large_problems()) {
       const auto with = [&](int threads) {
@@ -316,9 +323,9 @@ TEST(Conv, ErrorsNameBothSides) {
 }
 
 TEST(Conv, NoSamples) {
-  const Tensor x = zeros({0, 2, 4, 4}), w = full({3, 2, 3, 3}, 1);
+  const Tensor x = zeros({0, 2, 4, 4}, here), w = full({3, 2, 3, 3}, 1, here);
   EXPECT_EQ(conv(x, w, ConvSpec::make(2)).shape(), (Shape{0, 3, 2, 2}));
-  EXPECT_EQ(share_of_zeros(conv_weight(zeros({0, 3, 2, 2}), x, ConvSpec::make(2), w.shape())), 1);
+  EXPECT_EQ(share_of_zeros(conv_weight(zeros({0, 3, 2, 2}, here), x, ConvSpec::make(2), w.shape())), 1);
 }
 
 }  // namespace
