@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/autograd.h"
 #include "kernels/dense_block/dense_block.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/views/views.h"
@@ -69,6 +70,24 @@ std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
   return text;
+}
+
+/// f(x), sample by sample where that changes nothing but the memory: the stem's activations are the largest of the net, and
+/// one sample's fit a processor's cache.
+template <class F>
+Tensor by_sample(const Tensor& x, bool training, const F& f) {
+  if (training || recording() || x.device() != Device::cpu || x.dim(0) < 2) return f(x);
+  Tensor y;
+  for (std::int64_t i = 0; i < x.dim(0); ++i) {
+    const Tensor one = f(slice(x, 0, i, 1));
+    if (!y.defined()) {
+      Shape shape = one.shape();
+      shape[0] = x.dim(0);
+      y = empty_like(one, shape);
+    }
+    copy(one, slice(y, 0, i, 1));
+  }
+  return y;
 }
 
 DenseNormTensors tensors_of(const BatchNorm& n) { return {n.weight, n.bias, n.running_mean, n.running_var}; }
@@ -160,9 +179,12 @@ Tensor DenseNetFeatures::operator()(const Tensor& input, Activations* keep) {
     if (const auto wanted = keep->find(name); wanted != keep->end()) wanted->second = activation;
     return activation;
   };
-  Tensor x = kept("conv0", conv0(to_layout(input, Layout::channels_last)));
-  x = kept("norm0", norm0(x));
-  if (stem_pool_) x = kept("pool0", max_pool(x, *stem_pool_));
+  const auto stem = [&](const Tensor& image) {
+    const Tensor x = kept("norm0", norm0(kept("conv0", conv0(image))));
+    return stem_pool_ ? kept("pool0", max_pool(x, *stem_pool_)) : x;
+  };
+  const Tensor image = to_layout(input, Layout::channels_last);
+  Tensor x = keep ? stem(image) : by_sample(image, training(), stem);
   for (std::size_t i = 0; i < denseblocks.size(); ++i) {
     x = kept(numbered("denseblock", i), denseblocks[i](x));
     if (i < transitions.size()) x = kept(numbered("transition", i), transitions[i](x));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/autograd.h"
 #include "tests/test.h"
 
 using namespace cuboid;
@@ -106,6 +107,16 @@ TEST(DenseNetStages, ShapesAreThoseOfTheForwardPass) {
       for (const auto& [name, activation] : keep) EXPECT_TRUE(activation.is(Layout::channels_last)) << name;
       EXPECT_EQ(keep.size(), net.activation_names().size());
     }
+}
+
+TEST(DenseNetStages, PredictionIsThatOfTrainingMode) {
+  // without a recording the stem goes sample by sample
+  DenseNet net({.dims = 3, .growth = 8, .init_features = 8, .blocks = {2, 2}});
+  net.eval();
+  const Tensor x = random({3, 1, 16, 18, 20}, {.dtype = DType::f32});
+  const Tensor recorded = net(x).detach();
+  const Recording off(false);
+  EXPECT_TRUE(equal(net(x), recorded));
 }
 
 TEST(DenseNetKeysTest, TorchvisionAndMonai) {
