@@ -26,17 +26,6 @@ namespace {
 
 constexpr std::int64_t alignment = 64;
 
-// Under the address sanitizer only the bytes asked for may be touched: each block ends in a red zone, free blocks are closed.
-#if defined(CUBOID_ASAN)
-constexpr std::int64_t red_zone = alignment;
-void open_bytes(const void* p, std::int64_t bytes) { __asan_unpoison_memory_region(p, static_cast<std::size_t>(bytes)); }
-void close_bytes(const void* p, std::int64_t bytes) { __asan_poison_memory_region(p, static_cast<std::size_t>(bytes)); }
-#else
-constexpr std::int64_t red_zone = 0;
-void open_bytes(const void*, std::int64_t) {}
-void close_bytes(const void*, std::int64_t) {}
-#endif
-
 std::string mib(std::int64_t bytes) {
   std::ostringstream os;
   os.precision(1);
@@ -52,15 +41,31 @@ void* obtain_pages(std::int64_t bytes) {
 }
 void give_back_pages(void* p, std::int64_t bytes) { munmap(p, static_cast<std::size_t>(bytes)); }
 
+// Under the address sanitizer only the bytes asked for may be touched: each block ends in a red zone, free blocks are closed.
+// The emulator does the same for the device's memory, from the moment when the work queued before is done.
+#if defined(CUBOID_ASAN)
+void open_pages(void* p, std::int64_t bytes) { __asan_unpoison_memory_region(p, static_cast<std::size_t>(bytes)); }
+void close_pages(void* p, std::int64_t bytes) { __asan_poison_memory_region(p, static_cast<std::size_t>(bytes)); }
+constexpr CachingAllocator::Source pages = {obtain_pages, give_back_pages, 32 << 20, open_pages, close_pages, alignment};
+#else
+constexpr CachingAllocator::Source pages = {obtain_pages, give_back_pages, 32 << 20};
+#endif
+#if CUBOID_EMULATED
+constexpr CachingAllocator::Source device_memory = {cuda::obtain,     cuda::give_back,   2 << 20,
+                                                    cuda::open_block, cuda::close_block, alignment};
+#elif CUBOID_CUDA
+constexpr CachingAllocator::Source device_memory = {cuda::obtain, cuda::give_back, 64 << 20};
+#endif
+
 }  // namespace
 
 void* CachingAllocator::allocate(std::int64_t bytes) {
   check(bytes >= 0, "allocate: ", bytes, " bytes");
   check<OutOfMemory>(bytes < std::int64_t{1} << 60, "out of memory on ", device_, ": ", mib(bytes), " asked for");
-  const std::int64_t wanted = std::max(alignment, (bytes + alignment - 1) / alignment * alignment) + red_zone;
+  const std::int64_t wanted = std::max(alignment, (bytes + alignment - 1) / alignment * alignment) + source_.red_zone;
   const std::scoped_lock lock(guard_);
-  check<OutOfMemory>(limit_ == 0 || stats_.live + wanted - red_zone <= limit_, "out of memory on ", device_, ": ", mib(wanted),
-                     " asked for, ", mib(stats_.live), " in use, limit ", mib(limit_));
+  check<OutOfMemory>(limit_ == 0 || stats_.live + wanted - source_.red_zone <= limit_, "out of memory on ", device_, ": ",
+                     mib(wanted), " asked for, ", mib(stats_.live), " in use, limit ", mib(limit_));
   auto fit = free_.lower_bound({wanted, nullptr});
   auto it = fit != free_.end() ? blocks_.find(fit->second) : grow(wanted);
   char* address = it->first;
@@ -72,10 +77,10 @@ void* CachingAllocator::allocate(std::int64_t bytes) {
     block.bytes = wanted;
   }
   block.free = false;
-  stats_.live += block.bytes - red_zone;
+  stats_.live += block.bytes - source_.red_zone;
   stats_.peak = std::max(stats_.peak, stats_.live);
   ++stats_.allocations;
-  open_bytes(address, bytes);
+  open(address, bytes);
   return address;
 }
 
@@ -90,7 +95,7 @@ CachingAllocator::Blocks::iterator CachingAllocator::grow(std::int64_t bytes) {
   }
   check<OutOfMemory>(p != nullptr, "out of memory on ", device_, ": ", mib(bytes), " asked for, ", mib(stats_.live), " in use, ",
                      mib(stats_.reserved), " held; the system gives no more");
-  close_bytes(p, size);
+  close(p, size);
   stats_.reserved += size;
   auto it = blocks_.emplace(static_cast<char*>(p), Block{size, true, true}).first;
   free_.emplace(size, it->first);
@@ -102,8 +107,8 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
   const std::scoped_lock lock(guard_);
   auto it = blocks_.find(static_cast<char*>(pointer));
   if (it == blocks_.end() || it->second.free) std::abort();  // not ours, or freed twice: memory is corrupt
-  stats_.live -= it->second.bytes - red_zone;
-  close_bytes(it->first, it->second.bytes);
+  stats_.live -= it->second.bytes - source_.red_zone;
+  close(it->first, it->second.bytes);
   it->second.free = true;
   if (auto next = std::next(it); next != blocks_.end() && next->second.free && !next->second.starts_segment) {
     free_.erase({next->second.bytes, next->first});
@@ -129,7 +134,7 @@ void CachingAllocator::give_back_free_segments() {
     if (whole && it->second.free) {
       free_.erase({it->second.bytes, it->first});
       stats_.reserved -= it->second.bytes;
-      open_bytes(it->first, it->second.bytes);
+      open(it->first, it->second.bytes);
       source_.give_back(it->first, it->second.bytes);
       it = blocks_.erase(it);
     } else {
@@ -161,13 +166,13 @@ CachingAllocator& allocator_of(Device device) {
   if (device == Device::cuda) {
 #if CUBOID_CUDA
     check<DeviceError>(cuda::available(), "no CUDA device answers");
-    static auto* gpu = new CachingAllocator(Device::cuda, {cuda::obtain, cuda::give_back, 64 << 20});
+    static auto* gpu = new CachingAllocator(Device::cuda, device_memory);
     return *gpu;
 #else
     fail<DeviceError>("this build has no CUDA support");
 #endif
   }
-  static auto* cpu = new CachingAllocator(Device::cpu, {obtain_pages, give_back_pages, 32 << 20});
+  static auto* cpu = new CachingAllocator(Device::cpu, pages);
   return *cpu;
 }
 }  // namespace

@@ -18,6 +18,10 @@ class CachingAllocator {
     void* (*obtain)(std::int64_t bytes);
     void (*give_back)(void* pointer, std::int64_t bytes);
     std::int64_t segment_bytes;  // smallest segment to ask for
+    // For tools that watch memory: bytes that may be touched from now on, or no longer; the gap they want between blocks.
+    void (*open)(void* pointer, std::int64_t bytes) = nullptr;
+    void (*close)(void* pointer, std::int64_t bytes) = nullptr;
+    std::int64_t red_zone = 0;
   };
   CachingAllocator(Device device, Source source) : device_(device), source_(source) {}
   CachingAllocator(const CachingAllocator&) = delete;
@@ -41,6 +45,12 @@ class CachingAllocator {
   using Blocks = std::map<char*, Block>;  // every block of every segment, by address
 
   Blocks::iterator grow(std::int64_t bytes);
+  void open(void* pointer, std::int64_t bytes) const {
+    if (source_.open) source_.open(pointer, bytes);
+  }
+  void close(void* pointer, std::int64_t bytes) const {
+    if (source_.close) source_.close(pointer, bytes);
+  }
   void give_back_free_segments();
 
   Device device_;

@@ -22,6 +22,11 @@ void synchronize();
 /// Device memory for the allocator; nullptr when the device has no more.
 void* obtain(std::int64_t bytes);
 void give_back(void* pointer, std::int64_t bytes);
+#if CUBOID_EMULATED
+/// From its turn on the current stream on, a block may be touched, or no longer.
+void open_block(void* pointer, std::int64_t bytes);
+void close_block(void* pointer, std::int64_t bytes);
+#endif
 
 /// Dense bytes. To the device: queued when the source is pinned, otherwise done on return. To the host: done on return.
 void to_device(void* to, const void* from, std::int64_t bytes);

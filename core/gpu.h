@@ -147,10 +147,6 @@ inline void* malloc_bytes(std::size_t bytes, Where at = Where::current()) {
 }
 /// Waits for the device first.
 inline void free_bytes(void* p, Where at = Where::current()) { check(cudaFree(p), at); }
-/// A block that the caching allocator hands out, or takes back, in the order of `stream`: the emulator lets kernels touch
-/// nothing else.
-inline void open_block(void*, std::size_t, stream_t) {}
-inline void close_block(void*, std::size_t, stream_t) {}
 /// Page-locked memory of the host; nullptr when there is no more.
 inline void* host_alloc(std::size_t bytes, Where at = Where::current()) {
   void* p = nullptr;

@@ -83,6 +83,7 @@ int evaluate_command(const Arguments& arguments) {
   DataSettings data;
   EvaluationOptions evaluation;
   InferenceOptions inference;
+  std::string tta = "model";
   std::int64_t batch = 8, bins = 10, bootstrap = 2000, repeats = 200;
   app::Common common;
   app::Options options("csf evaluate", "Judges a run on the test cells of its folds, or a model on labelled cells.");
@@ -100,7 +101,7 @@ int evaluate_command(const Arguments& arguments) {
   options.add("-o,--output", &output, "folder for summary.json and predictions.csv");
   options.section("evaluation");
   options.add("-b,--batch-size", &batch, "cells at a time").at_least(1);
-  options.add("--mirror", &inference.mirror, "average over in-plane flips");
+  options.add("--tta", &tta, "average over views of a cell").choices({"model", "none", "flips", "turns"});
   options.add("--bootstrap", &bootstrap, "resamples").at_least(10).at_most(1000000);
   options.add("--repeats", &repeats, "draws per point of the k-cells curve").at_least(100).at_most(100000);
   options.add("--max-k", &evaluation.max_k, "cells of one patient").at_least(1).at_most(1000);
@@ -108,6 +109,7 @@ int evaluate_command(const Arguments& arguments) {
   common.add(options);
   if (!app::parse_or_help(options, arguments)) return app::success;
   common.apply();
+  if (tta != "model") inference.tta = tta_of(tta);
   evaluation.bootstrap = static_cast<int>(bootstrap);
   evaluation.repeats = static_cast<int>(repeats);
   evaluation.bins = static_cast<int>(bins);
@@ -142,6 +144,7 @@ int predict_command(const Arguments& arguments) {
   std::int64_t fold = 1;
   bool overwrite = false;
   InferenceOptions inference;
+  std::string tta = "model";
   app::Common common;
   app::Options options("csf predict", "Classifies files: one line each, with the probability of every class.");
   options.other_commands(app::command_names());
@@ -152,10 +155,11 @@ int predict_command(const Arguments& arguments) {
   options.add("--net", &net, "architecture of weights that do not say");
   options.add("-o,--output", &output, "csv file instead of standard output");
   options.add("--overwrite", &overwrite, "replace the csv file").not_saved();
-  options.add("--mirror", &inference.mirror, "average over in-plane flips");
+  options.add("--tta", &tta, "average over views of a cell").choices({"model", "none", "flips", "turns"});
   common.add(options);
   if (!app::parse_or_help(options, arguments)) return app::success;
   common.apply();
+  if (tta != "model") inference.tta = tta_of(tta);
   const auto files = expand(inputs);
   check<app::UsageError>(output.empty() || overwrite || !fs::exists(output), output, ": exists; pass --overwrite to replace it");
   Model model = load_model(model_path, net, fold);
@@ -170,7 +174,7 @@ int predict_command(const Arguments& arguments) {
   Predictions predictions{model.card.classes, {}};
   for (const auto& file : files) {
     const app::Stopwatch watch;
-    const auto probabilities = predict(*model.net, load_input(file, model.card), inference);
+    const auto probabilities = predict(model, load_input(file, model.card), inference);
     predictions.cells.push_back({file.string(), "", -1, fold, probabilities.front(), watch.seconds()});
     progress.update(static_cast<std::int64_t>(predictions.cells.size()), "");
   }

@@ -160,7 +160,7 @@ void predict_cells(Model& model, const Dataset& dataset, const std::vector<std::
     const auto loaded = loader.next();
     if (!loaded) break;
     const app::Stopwatch watch;
-    const auto probabilities = predict(*model.net, loaded->x, options);
+    const auto probabilities = predict(model, loaded->x, options);
     const double seconds = watch.seconds() / static_cast<double>(probabilities.size());
     for (std::size_t i = 0; i < probabilities.size(); ++i) {
       const Sample& sample = dataset[loaded->indices[i]];

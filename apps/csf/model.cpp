@@ -23,6 +23,32 @@ Json numbers(const auto& values) {
   return list;
 }
 
+/// The views of x (N,C,D,H,W), each made when it is asked for.
+class Views {
+ public:
+  Views(const Tensor& x, Tta tta) : x_(x) {
+    flips_ = {{}};
+    if (tta != Tta::none) flips_ = {{}, {3}, {4}, {3, 4}};
+    if (tta == Tta::turns)
+      for (std::size_t i = 0; i < 4; ++i) {
+        flips_.push_back(flips_[i]);
+        flips_.back().push_back(2);
+      }
+    count_ = flips_.size() * (tta == Tta::turns ? 2 : 1);
+  }
+  std::size_t count() const { return count_; }
+  Tensor operator[](std::size_t i) const {
+    const Shape& axes = flips_[i % flips_.size()];
+    const Tensor turned = i < flips_.size() ? x_ : permute(x_, {0, 1, 2, 4, 3});
+    return axes.empty() ? turned : flip(turned, axes);
+  }
+
+ private:
+  Tensor x_;
+  std::vector<Shape> flips_;
+  std::size_t count_;
+};
+
 bool is_training_state(const std::string& name) { return name.starts_with("train."); }
 
 }  // namespace
@@ -46,6 +72,7 @@ Json ModelCard::to_json() const {
                        {"minmax", rescale == Rescale::minmax},
                        {"shrink", shrink},
                        {"spacing_um", numbers(spacing_um)},
+                       {"tta", tta_names[static_cast<std::size_t>(tta)]},
                        {"data", data_fingerprint}});
 }
 
@@ -78,8 +105,15 @@ ModelCard ModelCard::from_json(const Json& json) {
   card.rescale = json.at("minmax").as_bool() ? Rescale::minmax : Rescale::none;
   card.shrink = json.at("shrink").as_int();
   for (int i = 0; i < 3; ++i) card.spacing_um[static_cast<std::size_t>(i)] = json.at("spacing_um")[i].as_double();
+  card.tta = tta_of(json.get("tta", "none"));
   card.data_fingerprint = json.get("data", "");
   return card;
+}
+
+Tta tta_of(const std::string& name) {
+  const auto at = std::find(tta_names.begin(), tta_names.end(), name);
+  check<app::UsageError>(at != tta_names.end(), "--tta: '", name, "' is not one of ", app::join(tta_names, ", "));
+  return static_cast<Tta>(at - tta_names.begin());
 }
 
 DenseNetOptions named_net(const std::string& name, std::int64_t classes) {
@@ -140,12 +174,11 @@ std::vector<std::vector<double>> predict(DenseNet& net, const Tensor& x, const I
   const Recording off(false);
   net.eval();
   std::vector<std::vector<double>> result(static_cast<std::size_t>(x.dim(0)));
-  const std::vector<Shape> views = options.mirror ? std::vector<Shape>{{}, {3}, {4}, {3, 4}} : std::vector<Shape>{{}};
-  for (const Shape& axes : views) {
-    const Tensor seen = axes.empty() ? x : flip(x, axes);
+  const Views views(x, options.tta.value_or(Tta::none));
+  for (std::size_t view = 0; view < views.count(); ++view) {
     std::optional<ComputeIn> scope;
     if (options.bf16) scope.emplace(DType::bf16);
-    const std::vector<double> logits = net(seen).to_vector();
+    const std::vector<double> logits = net(views[view]).to_vector();
     const auto classes = logits.size() / result.size();
     for (std::size_t i = 0; i < result.size(); ++i) {
       const double* row = logits.data() + i * classes;
@@ -153,10 +186,15 @@ std::vector<std::vector<double>> predict(DenseNet& net, const Tensor& x, const I
       double sum = 0;
       for (std::size_t c = 0; c < classes; ++c) sum += std::exp(row[c] - top);
       result[i].resize(classes, 0);
-      for (std::size_t c = 0; c < classes; ++c) result[i][c] += std::exp(row[c] - top) / sum / static_cast<double>(views.size());
+      for (std::size_t c = 0; c < classes; ++c) result[i][c] += std::exp(row[c] - top) / sum / static_cast<double>(views.count());
     }
   }
   return result;
+}
+
+std::vector<std::vector<double>> predict(const Model& model, const Tensor& x, InferenceOptions options) {
+  if (!options.tta) options.tta = model.card.tta;
+  return predict(*model.net, x, options);
 }
 
 Tensor load_input(const fs::path& file, const ModelCard& card) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,13 @@
 
 namespace cuboid::csf {
 
+/// Test-time augmentation: the views of a volume that a prediction averages over. `flips`: the four in-plane flips; `turns`:
+/// the eight in-plane turns and mirror images, each also upside down.
+enum class Tta : std::uint8_t { none, flips, turns };
+inline const std::vector<std::string> tta_names = {"none", "flips", "turns"};
+/// UsageError for another name.
+Tta tta_of(const std::string& name);
+
 /// How the net is built, what it was shown, what its outputs mean.
 struct ModelCard {
   DenseNetOptions net;
@@ -22,6 +30,7 @@ struct ModelCard {
   Rescale rescale = Rescale::minmax;
   std::int64_t shrink = 1;
   std::array<double, 3> spacing_um = {0, 0, 0};  // z,y,x of an input voxel; zeros: unknown
+  Tta tta = Tta::none;                           // what a prediction averages over unless told otherwise
   std::string data_fingerprint;
 
   Json to_json() const;
@@ -51,12 +60,13 @@ std::filesystem::path model_file(const std::filesystem::path& path, std::int64_t
 /// "checkpoints/fold2/best.safetensors"; without the fold when there is only one.
 std::string checkpoint_name(std::int64_t fold, std::int64_t folds, const std::string& which);
 
-/// Class probabilities for x (N,C,D,H,W), in f64. `mirror` averages over the four in-plane flips.
+/// Class probabilities for x (N,C,D,H,W), in f64, averaged over the views of `tta`.
 struct InferenceOptions {
-  bool mirror = false;
+  std::optional<Tta> tta = {};  // a Model's own card decides when nothing is said, otherwise none
   bool bf16 = false;
 };
 std::vector<std::vector<double>> predict(DenseNet& net, const Tensor& x, const InferenceOptions& options = {});
+std::vector<std::vector<double>> predict(const Model& model, const Tensor& x, InferenceOptions options = {});
 
 /// A file on its own as the model wants it: 1,C,D,H,W.
 Tensor load_input(const std::filesystem::path& file, const ModelCard& card);

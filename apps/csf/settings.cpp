@@ -36,7 +36,8 @@ app::OptionValues recipe_values(const std::string& name) {
             {"ema", {"0.99"}},
             {"rotate", {"180"}},
             {"linear-rotation", {"true"}},
-            {"flip-z", {"0.5"}}};
+            {"flip-z", {"0.5"}},
+            {"tta", {"turns"}}};
   // Sections 1.1 to 1.3 of the original: 6-12-32-32 net, SGD with weight decay on everything, a cosine of 300 batches
   // that climbs back, corners of rotated cells filled with 0, cell-wise shuffles, and a dropout that never happens.
   return {{"net", {"csf"}},          {"optimiser", {"sgd"}},    {"lr", {"0.0001"}},       {"momentum", {"0.9"}},
@@ -100,6 +101,8 @@ void TrainSettings::add(app::Options& options) {
   options.add("--flip-y", &flip_y, "probability").at_least(0).at_most(1);
   options.add("--flip-z", &flip_z, "probability").at_least(0).at_most(1);
   options.add("--jitter", &jitter, "of intensity: scale and shift by up to this").at_least(0).at_most(1);
+
+  options.add("--tta", &tta, "predictions average over views of a cell").choices(tta_names);
 
   options.section("run");
   options.add("--name", &name, "of the run folder; default: the data's name");

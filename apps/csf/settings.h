@@ -33,7 +33,7 @@ struct TrainSettings {
   double valid = 0.2;
 
   TrainOptions train;
-  std::string best_by = "loss", precision = "fp32", class_weights = "none";
+  std::string best_by = "loss", precision = "fp32", class_weights = "none", tta = "none";
   double rotate = 20, jitter = 0;
   double flip_x = 0.5, flip_y = 0.5, flip_z = 0;
   std::string fill = "background";

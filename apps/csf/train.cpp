@@ -211,6 +211,7 @@ int train_command(const Arguments& arguments) {
               .rescale = job.dataset.options().rescale,
               .shrink = job.dataset.options().shrink,
               .spacing_um = job.dataset.spacing_um(),
+              .tta = tta_of(settings.tta),
               .data_fingerprint = job.dataset.fingerprint()};
   job.card.net.in_channels = job.card.input[0];
   job.options = settings.train;

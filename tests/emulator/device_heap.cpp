@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -19,6 +20,7 @@ namespace {
 
 constexpr std::size_t granule = 64;  // pieces start at multiples of it, as the caching allocator cuts them
 constexpr std::size_t gap = 256, page = 4096;
+constexpr std::size_t huge_page = 2 << 20;  // protecting many small pages takes milliseconds
 
 struct Heap {
   char* base = nullptr;
@@ -43,8 +45,11 @@ void on_bad_address(int, siginfo_t* info, void*);
 Heap& heap() {
   static Heap& h = *[] {
     auto* made = new Heap;  // never destroyed: device memory may be freed late
-    made->bytes = options().memory / page * page;
-    made->base = static_cast<char*>(map_memory(made->bytes));
+    made->bytes = options().memory / huge_page * huge_page;
+    void* base = map_memory(made->bytes + huge_page);
+    std::size_t room = made->bytes + huge_page;
+    made->base = static_cast<char*>(std::align(huge_page, made->bytes, base, room));
+    madvise(made->base, made->bytes, MADV_HUGEPAGE);
     made->owner = static_cast<std::uint32_t*>(map_memory(made->bytes / granule * sizeof(std::uint32_t)));
     made->free.emplace(made->base, made->bytes);
     race::device_memory_at(made->base, made->bytes);
@@ -66,7 +71,7 @@ std::size_t granule_of(const void* p) { return static_cast<std::size_t>(static_c
 
 void protect() {
   Heap& h = heap();
-  const std::size_t bytes = (h.used_to + page - 1) / page * page;
+  const std::size_t bytes = (h.used_to + huge_page - 1) / huge_page * huge_page;
   if (bytes) mprotect(h.base, bytes, h.open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 

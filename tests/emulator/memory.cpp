@@ -36,14 +36,14 @@ void free_bytes(void* p) {
   free_device(p);
 }
 
-void open_block(void* p, std::size_t bytes, stream_t stream) {
+void open_block(void* p, std::size_t bytes, stream_t stream) noexcept {
   const Lock lock(device_lock());
-  push(stream, {.run = [=] { open_piece(p, bytes); }});
+  push_quietly(stream, {.run = [=] { open_piece(p, bytes); }});
 }
 
-void close_block(void* p, std::size_t bytes, stream_t stream) {
+void close_block(void* p, std::size_t bytes, stream_t stream) noexcept {
   const Lock lock(device_lock());
-  push(stream, {.run = [=] { close_pieces(p, bytes); }});
+  push_quietly(stream, {.run = [=] { close_pieces(p, bytes); }});
 }
 
 void* host_alloc(std::size_t bytes) {

@@ -76,8 +76,12 @@ void delete_stream(Stream* stream) {
   delete stream;
 }
 
-void push(Stream* stream, Operation operation) {
-  throw_kept();
+namespace {
+void keep_error() {
+  if (!device().kept) device().kept = std::current_exception();
+}
+
+void append(Stream* stream, Operation operation) {
   Stream& s = stream_of(stream);
   if (s.capture) {
     s.capture->operations.push_back(std::move(operation));
@@ -89,6 +93,19 @@ void push(Stream* stream, Operation operation) {
   if (timing == Timing::random && choice(4) == 0) {  // the device is quick this time
     std::uint64_t left = choice(4) + 1;
     run_until(nullptr, [&] { return left-- == 0 || all_idle(); });
+  }
+}
+}  // namespace
+
+void push(Stream* stream, Operation operation) {
+  throw_kept();
+  append(stream, std::move(operation));
+}
+void push_quietly(Stream* stream, Operation operation) noexcept {
+  try {
+    append(stream, std::move(operation));
+  } catch (...) {
+    keep_error();
   }
 }
 
@@ -112,7 +129,7 @@ void run_all_quietly() noexcept {
   try {
     run_until(nullptr, all_idle);
   } catch (...) {
-    if (!device().kept) device().kept = std::current_exception();
+    keep_error();
   }
 }
 

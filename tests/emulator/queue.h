@@ -43,6 +43,8 @@ Stream* new_stream();
 void delete_stream(Stream* stream);
 /// Queues; or records, while the stream is captured.
 void push(Stream* stream, Operation operation);
+/// The same; an error is kept.
+void push_quietly(Stream* stream, Operation operation) noexcept;
 /// Runs work until `done`, `wanted` (may be null) being what the host waits for. Throws what the work throws, after which
 /// nothing is queued any more.
 void run_until(const Stream* wanted, const std::function<bool()>& done);

@@ -42,9 +42,9 @@ void* malloc_bytes(std::size_t bytes);
 /// Waits for the device first.
 void free_bytes(void* p);
 /// A block that the caching allocator hands out, or takes back, in the order of `stream`: only what is open may be touched.
-/// Does nothing under nvcc.
-void open_block(void* p, std::size_t bytes, stream_t stream);
-void close_block(void* p, std::size_t bytes, stream_t stream);
+/// Emulated build only; an error is kept for the next call that may throw.
+void open_block(void* p, std::size_t bytes, stream_t stream) noexcept;
+void close_block(void* p, std::size_t bytes, stream_t stream) noexcept;
 /// Page-locked memory of the host.
 void* host_alloc(std::size_t bytes);
 void host_free(void* p);
