@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference of normalisation: plain loops with sums in f64, any strides.
+#include <cmath>
+
 #include "core/parallel.h"
 #include "kernels/norm/rows.h"
 
@@ -51,6 +53,27 @@ void norm_statistics(const View& x, const Out& mean, const Out& var) {
       mean.as<A>()[i] = static_cast<A>(sum / count);
       var.as<A>()[i] = static_cast<A>(squares / count);
     });
+  });
+}
+
+void norm_finish(const View& mean, const View& var, const Out& rstd, const Out& running_mean, const Out& running_var,
+                 const NormUpdate& u) {
+  const auto move = [&](const Out& running, const auto* batch, double factor) {
+    if (!running.data) return;
+    visit_floating(running.dtype, "norm", [&]<class R>() {
+      R* r = running.as<R>();
+      for (std::int64_t c = 0; c < running.size(); ++c) {
+        const double before = static_cast<double>(static_cast<Accum<R>>(r[c]));
+        r[c] = static_cast<R>((1 - u.momentum) * before + u.momentum * factor * static_cast<double>(batch[c]));
+      }
+    });
+  };
+  visit_floating(var.dtype, "norm", [&]<class T>() {
+    using A = Accum<T>;
+    for (std::int64_t i = 0; i < var.size(); ++i)
+      rstd.as<A>()[i] = static_cast<A>(1 / std::sqrt(static_cast<double>(var.as<A>()[i]) + u.eps));
+    move(running_mean, mean.as<A>(), 1);
+    move(running_var, var.as<A>(), u.unbiased);
   });
 }
 

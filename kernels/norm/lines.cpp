@@ -7,11 +7,7 @@
 #include "kernels/norm/moments.h"
 #include "kernels/norm/rows.h"
 
-namespace cuboid::cpu {
-
-bool is_lines(const View& x) { return x.rank() >= 3 && x.is(Layout::contiguous); }
-
-namespace lines {
+namespace cuboid::cpu::lines {
 namespace {
 
 constexpr std::int64_t lanes = 32;  // independent partial sums, which the compiler keeps in vector registers
@@ -193,5 +189,4 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
   });
 }
 
-}  // namespace lines
-}  // namespace cuboid::cpu
+}  // namespace cuboid::cpu::lines

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/norm/norm.h"
 
-#include <cmath>
-
 #include "kernels/dispatch.h"
+#include "kernels/norm/cuda.h"
 #include "kernels/norm/rows.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/reduce/reduce.h"
@@ -27,19 +26,37 @@ bool all_lie(const View& g, const View& x, const View&, const View&, const View&
 }
 
 constexpr Impl<NormStatistics> statistics_rows[] = {
-    {"rows", Device::cpu, lies<cpu::is_rows>, cpu::rows::norm_statistics},
-    {"lines", Device::cpu, lies<cpu::is_lines>, cpu::lines::norm_statistics},
+#if CUBOID_CUDA
+    {"rows", Device::cuda, lies<is_rows>, cuda::rows::norm_statistics},
+    {"reference", Device::cuda, always, cuda::norm_statistics},
+#endif
+    {"rows", Device::cpu, lies<is_rows>, cpu::rows::norm_statistics},
+    {"lines", Device::cpu, lies<is_lines>, cpu::lines::norm_statistics},
     {"reference", Device::cpu, always, cpu::norm_statistics},
 };
 constexpr Impl<NormApply> apply_rows[] = {
-    {"rows", Device::cpu, both_lie<cpu::is_rows>, cpu::rows::norm_apply},
-    {"lines", Device::cpu, both_lie<cpu::is_lines>, cpu::lines::norm_apply},
+#if CUBOID_CUDA
+    {"rows", Device::cuda, both_lie<is_rows>, cuda::rows::norm_apply},
+    {"reference", Device::cuda, always, cuda::norm_apply},
+#endif
+    {"rows", Device::cpu, both_lie<is_rows>, cpu::rows::norm_apply},
+    {"lines", Device::cpu, both_lie<is_lines>, cpu::lines::norm_apply},
     {"reference", Device::cpu, always, cpu::norm_apply},
 };
 constexpr Impl<NormBackward> backward_rows[] = {
-    {"rows", Device::cpu, all_lie<cpu::is_rows>, cpu::rows::norm_backward},
-    {"lines", Device::cpu, all_lie<cpu::is_lines>, cpu::lines::norm_backward},
+#if CUBOID_CUDA
+    {"rows", Device::cuda, all_lie<is_rows>, cuda::rows::norm_backward},
+    {"reference", Device::cuda, always, cuda::norm_backward},
+#endif
+    {"rows", Device::cpu, all_lie<is_rows>, cpu::rows::norm_backward},
+    {"lines", Device::cpu, all_lie<is_lines>, cpu::lines::norm_backward},
     {"reference", Device::cpu, always, cpu::norm_backward},
+};
+constexpr Impl<NormFinish> finish_rows[] = {
+#if CUBOID_CUDA
+    {"reference", Device::cuda, always, cuda::norm_finish},
+#endif
+    {"reference", Device::cpu, always, cpu::norm_finish},
 };
 
 /// What both norms share. Statistics over the samples of each segment, or given.
@@ -111,29 +128,34 @@ Tensor parameter_gradient(const Tensor& by_segment, const Tensor& parameter) {
   return as_type(by_segment.dim(0) == 1 ? reshape(by_segment, parameter.shape()) : sum(by_segment, {0}), parameter.dtype());
 }
 
-struct Statistics {
+/// The running statistics of batch norm, and how they move.
+struct Running {
   Tensor mean, var;
+  double momentum = 0;
 };
 
-Statistics statistics_of(const Norm& norm, const Tensor& x) {
+struct Statistics {
+  Tensor mean, rstd;
+};
+Statistics statistics_of(const Norm& norm, const Tensor& x, const Running& running) {
   const DType type = statistics_type(x);
   const Shape shape{norm.segments, x.dim(1)};
-  if (!norm.batch()) return {as_type(norm.given_mean, type), as_type(norm.given_var, type)};
-  const Statistics s{empty(shape, {type, x.device()}), empty(shape, {type, x.device()})};
-  run({"norm_statistics"}, statistics_rows, x.view(), s.mean.mutate(), s.var.mutate());
-  return s;
-}
-
-/// A copy of `var` as 1 / sqrt(var + eps).
-Tensor rstd_of(const Tensor& var, double eps) {
-  const Tensor r = empty(var.shape(), {var.dtype(), var.device()});
-  copy(var, r);
-  visit_floating(r.dtype(), "norm", [&]<class T>() {
-    T* p = r.mutable_data<T>();
-    for (std::int64_t i = 0; i < r.size(); ++i)
-      p[i] = static_cast<T>(1 / std::sqrt(static_cast<double>(static_cast<Accum<T>>(p[i])) + eps));
-  });
-  return r;
+  Tensor mean, var;
+  NormUpdate update{norm.eps};
+  if (norm.batch()) {
+    mean = empty(shape, {type, x.device()});
+    var = empty(shape, {type, x.device()});
+    run({"norm_statistics"}, statistics_rows, x.view(), mean.mutate(), var.mutate());
+    const double count = static_cast<double>(x.size() / shape.count());
+    update = {norm.eps, running.momentum, count / (count - 1)};
+  } else {
+    mean = as_type(norm.given_mean, type);
+    var = as_type(norm.given_var, type);
+  }
+  const auto out = [](const Tensor& t) { return Out(t.defined() ? t.mutate() : View()); };
+  const Tensor rstd = empty(var.shape(), {type, x.device()});
+  run({"norm_finish"}, finish_rows, mean.view(), var.view(), rstd.mutate(), out(running.mean), out(running.var), update);
+  return {mean, rstd};
 }
 
 View by_segment(const Tensor& t, std::int64_t channels) {
@@ -143,14 +165,12 @@ View by_segment(const Tensor& t, std::int64_t channels) {
   return v;
 }
 
-/// `found`: where the statistics go, for the running ones.
-Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const Tensor& bias, Statistics* found = nullptr) {
+Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const Tensor& bias, const Running& running = {}) {
   const DType type = statistics_type(x);
   const Tensor xd = dense(x, x), y = empty_like(xd);
   const std::int64_t channels = x.dim(1);
-  const Statistics s = statistics_of(norm, xd);
-  if (found) *found = s;
-  const Tensor mean = s.mean, rstd = rstd_of(s.var, norm.eps);
+  const Statistics s = statistics_of(norm, xd, running);
+  const Tensor mean = s.mean, rstd = s.rstd;
   const double elements = static_cast<double>(x.size());
   run({norm.op, 4 * elements}, apply_rows, xd.view(), by_segment(mean, channels), by_segment(rstd, channels),
       view_or_none(as_type(weight, type)), view_or_none(as_type(bias, type)), y.mutate(), norm.slope);
@@ -175,16 +195,6 @@ void check_arguments(const char* op, const Tensor& x, const Tensor& weight, cons
   check(x.size() > 0, op, ": x ", x.shape(), " is empty");
 }
 
-/// running = (1 - momentum) * running + momentum * batch
-void update_running(const Tensor& running, const Tensor& batch, double momentum, double factor) {
-  const auto now = batch.to_vector();
-  visit_floating(running.dtype(), "batch_norm", [&]<class T>() {
-    T* p = running.mutable_data<T>();
-    for (std::size_t c = 0; c < now.size(); ++c)
-      p[c] = static_cast<T>((1 - momentum) * static_cast<double>(static_cast<Accum<T>>(p[c])) + momentum * factor * now[c]);
-  });
-}
-
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
@@ -201,15 +211,8 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     norm.given_var = running_var.detach();
     return normalise(norm, x, weight, bias);
   }
-  const std::int64_t count = x.size() / x.dim(1);
-  check(count > 1, "batch_norm: training needs more than one value per channel, x is ", x.shape());
-  Statistics found;
-  Tensor y = normalise(norm, x, weight, bias, &found);
-  if (running_mean.defined()) {
-    update_running(running_mean, found.mean, o.momentum, 1);
-    update_running(running_var, found.var, o.momentum, static_cast<double>(count) / static_cast<double>(count - 1));
-  }
-  return y;
+  check(x.size() / x.dim(1) > 1, "batch_norm: training needs more than one value per channel, x is ", x.shape());
+  return normalise(norm, x, weight, bias, {running_mean, running_var, o.momentum});
 }
 
 Tensor instance_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Activation activation, double slope) {

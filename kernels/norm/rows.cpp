@@ -7,11 +7,7 @@
 #include "kernels/norm/moments.h"
 #include "kernels/norm/rows.h"
 
-namespace cuboid::cpu {
-
-bool is_rows(const View& x) { return x.is(x.rank() == 2 ? Layout::contiguous : Layout::channels_last); }
-
-namespace rows {
+namespace cuboid::cpu::rows {
 namespace {
 
 struct Matrix {
@@ -197,5 +193,4 @@ void norm_backward(const View& g, const View& x, const View& mean, const View& r
   });
 }
 
-}  // namespace rows
-}  // namespace cuboid::cpu
+}  // namespace cuboid::cpu::rows

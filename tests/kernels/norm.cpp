@@ -74,12 +74,13 @@ TEST(BatchNorm, EveryRowAgrees) {
 }
 
 TEST(BatchNorm, KnownResult) {
-  const Tensor x = from_values<float>({1, 3, 5, 7, 10, 10, 20, 20}, {2, 2, 2});  // channel 0: 1 3 10 10, channel 1: 5 7 20 20
-  const Tensor mean = zeros({2}), var = full({2}, 1);
-  const Tensor y = batch_norm(x, full({2}, 2), full({2}, 1), mean, var, {.training = true, .momentum = 0.5, .eps = 0});
-  EXPECT_TRUE(close(mean, from_values<double>({3, 6.5}, {2}), {1e-6, 0}));
+  const Tensor x = values<float>({1, 3, 5, 7, 10, 10, 20, 20}, {2, 2, 2});  // channel 0: 1 3 10 10, channel 1: 5 7 20 20
+  const auto both = [](float v) { return values<float>({v, v}, {2}); };
+  const Tensor mean = both(0), var = both(1);
+  const Tensor y = batch_norm(x, both(2), both(1), mean, var, {.training = true, .momentum = 0.5, .eps = 0});
+  EXPECT_TRUE(close(mean, values<double>({3, 6.5}, {2}), {1e-6, 0}));
   // unbiased variances 22 and 66
-  EXPECT_TRUE(close(var, from_values<double>({0.5 + 0.5 * 22, 0.5 + 0.5 * 66}, {2}), {1e-6, 0}));
+  EXPECT_TRUE(close(var, values<double>({0.5 + 0.5 * 22, 0.5 + 0.5 * 66}, {2}), {1e-6, 0}));
   EXPECT_NEAR(y.to_vector()[0], (1 - 6) / std::sqrt(16.5) * 2 + 1, 1e-6);
 }
 
@@ -88,7 +89,7 @@ TEST(BatchNorm, FarFromZero) {
   for (const Lies how : {Lies::contiguous, Lies::channels_last}) {
     const Tensor x = laid(random({4, 8, 10, 10, 10}, {.dtype = DType::f32, .lo = 9990, .hi = 10010}), how);
     const Tensor got = batch_norm(x, {}, {}, {}, {}, {.training = true, .eps = 0});
-    const Tensor wide = empty(x.shape(), {.dtype = DType::f64});
+    const Tensor wide = empty(x.shape(), {.dtype = DType::f64, .device = x.device()});
     copy(x, wide);
     const dispatch::Forced forced(reference);
     EXPECT_TRUE(close(got, batch_norm(wide, {}, {}, {}, {}, {.training = true, .eps = 0}), {0, 1e-3})) << name_of(how);
