@@ -25,6 +25,7 @@ elseif(CUBOID_CUDA STREQUAL "EMULATED")
   add_library(cuboid_cuda INTERFACE)
   target_compile_definitions(cuboid_cuda INTERFACE CUBOID_CUDA=1 CUBOID_EMULATED=1)
   target_include_directories(cuboid_cuda SYSTEM INTERFACE ${CUBOID_CUDA_HEADERS})
+  target_compile_options(cuboid_cuda INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas>)  # unroll is for nvcc
   add_subdirectory(${PROJECT_SOURCE_DIR}/tests/emulator)
   cuboid_feature(cuda ON "emulated" "the CUDA kernels on the CPU, for tests" nvidia-cuda-toolkit)
 else()

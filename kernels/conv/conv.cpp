@@ -13,6 +13,7 @@ namespace {
 // First row that fits wins; the last one of a device is its reference.
 constexpr Impl<ConvForward> forward_rows[] = {
 #if CUBOID_CUDA
+    {"depthwise", Device::cuda, cuda::depthwise::forward_fits, cuda::depthwise::conv_forward},
     {"reference", Device::cuda, always, cuda::conv_forward},
 #endif
     {"depthwise", Device::cpu, depthwise::forward_fits, depthwise::conv_forward},
@@ -23,6 +24,7 @@ constexpr Impl<ConvForward> forward_rows[] = {
 };
 constexpr Impl<ConvInput> input_rows[] = {
 #if CUBOID_CUDA
+    {"depthwise", Device::cuda, cuda::depthwise::input_fits, cuda::depthwise::conv_input},
     {"reference", Device::cuda, always, cuda::conv_input},
 #endif
     {"depthwise", Device::cpu, depthwise::input_fits, depthwise::conv_input},
@@ -33,6 +35,7 @@ constexpr Impl<ConvInput> input_rows[] = {
 };
 constexpr Impl<ConvWeight> weight_rows[] = {
 #if CUBOID_CUDA
+    {"depthwise", Device::cuda, cuda::depthwise::weight_fits, cuda::depthwise::conv_weight},
     {"reference", Device::cuda, always, cuda::conv_weight},
 #endif
     {"depthwise", Device::cpu, depthwise::weight_fits, depthwise::conv_weight},

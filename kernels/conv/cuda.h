@@ -12,4 +12,13 @@ ConvInput conv_input;
 ConvWeight conv_weight;
 Matmul matmul;
 
+namespace depthwise {  // dense channels-last f32, bf16 and f16, one channel per group, any other geometry
+bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
+bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
+bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForward conv_forward;
+ConvInput conv_input;
+ConvWeight conv_weight;
+}  // namespace depthwise
+
 }  // namespace cuboid::cuda

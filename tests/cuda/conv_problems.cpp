@@ -23,7 +23,7 @@ ConvProblem one_problem(Random& r) {
   const bool depthwise = kind == 0, stem = kind == 1 || kind == 2, plain = kind >= 8;
   const int rank = static_cast<int>(r.integer(0, 3) ? 3 : r.integer(1, 2));
   ConvProblem p;
-  p.spec.groups = depthwise ? one_of(r, {2, 7, 8, 16, 33, 40, 64}) : kind == 3 ? r.integer(2, 4) : 1;
+  p.spec.groups = depthwise ? one_of(r, {2, 7, 8, 16, 33, 40, 64, 136}) : kind == 3 ? r.integer(2, 4) : 1;
   const std::int64_t inputs = depthwise ? 1 : stem ? one_of(r, {1, 1, 1, 2, 3, 4}) : channels(r);
   const std::int64_t outputs = depthwise ? one_of(r, {1, 1, 1, 2}) : channels(r);
   p.x = {one_of(r, {1, 1, 2, 3, 5}), inputs * p.spec.groups};
