@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host's side of the CUDA device: memory, copies, the stream that work is queued on. No CUDA header in here, so that
-// any file may include it; a build without CUDA answers `available() == false` and has nothing else.
+// The host's side of the CUDA device: memory, copies, streams and events. No CUDA header in here, so that any file may include
+// it; a build without CUDA answers `available() == false` and has nothing else.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <string>
 
 #include "core/device.h"
 #include "core/view.h"
+
+namespace cuboid {
+class MemorySource;  // core/allocator.h
+}
 
 namespace cuboid::cuda {
 
@@ -13,22 +19,81 @@ namespace cuboid::cuda {
 /// True when a device answers; asked once.
 bool available();
 
-/// A CUDA stream (cudaStream_t). Work is queued in order on the calling thread's current stream.
+struct DeviceInfo {
+  std::string name;
+  int multiprocessors = 0, major = 0, minor = 0;  // compute capability
+  std::int64_t total_bytes = 0, free_bytes = 0;   // of device memory
+  std::int64_t shared_bytes = 0;                  // that a block can ask for
+  int driver_version = 0, runtime_version = 0;    // 1000 * major + 10 * minor
+};
+/// Of the device in use. DeviceError when none answers.
+DeviceInfo device_info();
+
+// ---- streams -----------------------------------------------------------------------------------
+
+/// A CUDA stream (cudaStream_t). Work is queued in order on the calling thread's current stream, which is nullptr, the default
+/// stream of the device, outside of any StreamScope.
 using Stream = void*;
 Stream stream();
 /// Waits for the current stream. Failures of kernels queued before surface here or at the next copy, as DeviceError.
 void synchronize();
+/// Waits for all streams.
+void synchronize_all();
 
-/// Device memory for the allocator; nullptr when the device has no more.
-void* obtain(std::int64_t bytes);
-void give_back(void* pointer, std::int64_t bytes);
-#if CUBOID_EMULATED
-/// From its turn on the current stream on, a block may be touched, or no longer.
-void open_block(void* pointer, std::int64_t bytes);
-void close_block(void* pointer, std::int64_t bytes);
-#endif
+/// A stream that no other waits for. Its work is finished before it goes.
+class OwnStream {
+ public:
+  OwnStream();
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  ~OwnStream();
+  operator Stream() const { return stream_; }
 
-/// Dense bytes. To the device: queued when the source is pinned, otherwise done on return. To the host: done on return.
+ private:
+  Stream stream_;
+};
+
+/// While it lives, this thread queues its work on `stream`.
+class StreamScope {
+ public:
+  explicit StreamScope(Stream stream);
+  StreamScope(const StreamScope&) = delete;
+  StreamScope& operator=(const StreamScope&) = delete;
+  ~StreamScope();
+
+ private:
+  Stream before_;
+};
+
+/// A point in a stream's work. Handles are shared.
+class Event {
+ public:
+  /// With `timed`, ms_since may be asked.
+  explicit Event(bool timed = false);
+  /// Behind everything on the current stream, or on another one.
+  void record() { record(stream()); }
+  void record(Stream stream);
+  /// What is queued on the current stream from now on waits for the last record; the host does not.
+  void wait() const { wait(stream()); }
+  void wait(Stream stream) const;
+  /// The host waits.
+  void synchronize() const;
+  bool done() const;
+  /// Both recorded and done.
+  double ms_since(const Event& start) const;
+
+ private:
+  std::shared_ptr<void> event_;
+};
+
+// ---- memory ------------------------------------------------------------------------------------
+
+/// For the two allocators.
+MemorySource& device_memory();
+MemorySource& pinned_memory();
+
+/// Dense bytes. To the device: queued, and the source may be changed at once unless it is page-locked, which must stay as it
+/// is until the copy is done. To the host: done on return.
 void to_device(void* to, const void* from, std::int64_t bytes);
 void to_host(void* to, const void* from, std::int64_t bytes);
 

@@ -25,9 +25,13 @@ void set_memory_limit(std::int64_t bytes, Device device = Device::cpu);
 /// Gives cached, unused memory back to the system.
 void release_cached_memory(Device device = Device::cpu);
 
-/// 64-byte aligned memory from the device's cache; throws OutOfMemory with the figures in the text.
+/// Memory from the device's cache, aligned to 64 bytes (256 on a CUDA device); throws OutOfMemory with the figures in the text.
 void* allocate(std::int64_t bytes, Device device = Device::cpu);
 void deallocate(void* pointer, Device device = Device::cpu) noexcept;
+/// Page-locked memory of the host, for copies that run while the host goes on; ordinary memory where there is no device. To be
+/// freed when the copies are done.
+void* allocate_pinned(std::int64_t bytes);
+void deallocate_pinned(void* pointer) noexcept;
 
 /// Uninitialised kernel workspace that returns to the cache when it goes out of scope.
 template <class T>

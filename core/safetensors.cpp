@@ -55,8 +55,11 @@ std::uint32_t header_checksum(std::string header) {
 
 // ---- writing ------------------------------------------------------------------------------------
 
-void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata) {
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& given, const Metadata& metadata) {
   const std::string file = path.string();
+  NamedTensors tensors = given;
+  for (auto& [name, t] : tensors)
+    if (t.defined()) t = to(t.detach(), Device::cpu);
   std::unordered_set<std::string> names;
   Json sums = Json::object();
   for (const auto& [name, t] : tensors) {

@@ -70,6 +70,12 @@ Tensor empty(const Shape& shape, TensorOptions o) {
   return Tensor(std::make_shared<Storage>(bytes, o.device), 0, shape, dense_strides(shape, o.layout), o.dtype);
 }
 
+Tensor empty_pinned(const Shape& shape, DType dtype) {
+  std::int64_t bytes = 0;
+  check(!__builtin_mul_overflow(shape.count(), size_of(dtype), &bytes), "empty: shape ", shape, " overflows");
+  return Tensor(std::make_shared<Storage>(bytes, Storage::Pinned()), 0, shape, dense_strides(shape, Layout::contiguous), dtype);
+}
+
 Tensor full(const Shape& shape, double value, TensorOptions o) {
   Tensor t = empty(shape, o);
   fill(t, value);
@@ -171,8 +177,12 @@ void copy_between(const Tensor& from, const Tensor& to) {
     landing = empty_with(to.shape(), packed.strides(), from.dtype(), to.device());
   const View in = packed.view();
   const Out out = landing.mutate();
-  if (out.device == Device::cuda) cuda::to_device(out.data, in.data, in.bytes());
-  else cuda::to_host(out.data, in.data, in.bytes());
+  if (out.device == Device::cuda) {
+    cuda::to_device(out.data, in.data, in.bytes());
+    if (packed.storage()->pinned) cuda::synchronize();  // whoever frees it next will not ask
+  } else {
+    cuda::to_host(out.data, in.data, in.bytes());
+  }
   if (landing.view().data != to.view().data) copy(landing, to);
 }
 #endif

@@ -13,13 +13,17 @@ namespace cuboid {
 /// say); it is dropped when the content changes.
 struct Storage {
   Storage(std::int64_t size, Device where) : data(allocate(size, where)), bytes(size), device(where) {}
+  /// Page-locked, on the CPU.
+  struct Pinned {};
+  Storage(std::int64_t size, Pinned) : data(allocate_pinned(size)), bytes(size), device(Device::cpu), pinned(true) {}
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
-  ~Storage() { deallocate(data, device); }
+  ~Storage() { pinned ? deallocate_pinned(data) : deallocate(data, device); }
 
   void* data;
   std::int64_t bytes;
   Device device;
+  bool pinned = false;
   std::shared_ptr<void> attachment;
 };
 
@@ -106,6 +110,8 @@ class Tensor {
 Tensor empty(const Shape& shape, TensorOptions options = {});
 Tensor zeros(const Shape& shape, TensorOptions options = {});
 Tensor full(const Shape& shape, double value, TensorOptions options = {});
+/// Row major, on the CPU, page-locked where there is a device: for copies that run while the host goes on.
+Tensor empty_pinned(const Shape& shape, DType dtype = DType::f32);
 /// Uninitialised, with x's dtype and device and, when x is dense, its memory order.
 Tensor empty_like(const Tensor& x);
 /// The same with another dtype.

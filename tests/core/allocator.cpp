@@ -18,22 +18,26 @@ namespace {
 constexpr std::int64_t segment = 2 << 20;
 constexpr std::int64_t margin = 64;  // what a block may add to its bytes: under the address sanitizer, a red zone
 std::int64_t held = 0, allowed = 0;
-void* obtain(std::int64_t bytes) {
-  if (held + bytes > allowed) return nullptr;
-  held += bytes;
-  return std::aligned_alloc(64, static_cast<std::size_t>(bytes));
-}
-void give_back(void* p, std::int64_t bytes) {
-  held -= bytes;
-  std::free(p);
-}
+struct LittleMemory : MemorySource {
+  LittleMemory() { segment_bytes = segment; }
+  void* obtain(std::int64_t bytes) override {
+    if (held + bytes > allowed) return nullptr;
+    held += bytes;
+    return std::aligned_alloc(64, static_cast<std::size_t>(bytes));
+  }
+  void give_back(void* p, std::int64_t bytes) override {
+    held -= bytes;
+    std::free(p);
+  }
+};
 struct Small {
   explicit Small(std::int64_t bytes) { allowed = bytes; }
   ~Small() {
     memory.release_cached();
     EXPECT_EQ(held, 0) << "memory kept for ever";
   }
-  CachingAllocator memory{Device::cpu, {obtain, give_back, segment}};
+  LittleMemory source;
+  CachingAllocator memory{Device::cpu, source};
 };
 
 TEST(Allocator, CountsLiveAndPeak) {
@@ -123,7 +127,7 @@ TEST(Allocator, OutOfMemoryIsAnError) {
   auto& m = s.memory;
   void* a = m.allocate(segment - margin);
   EXPECT_EQ(error_of([&] { m.allocate(3 << 20); }),
-            "out of memory on cpu: 3.0 MiB asked for, 2.0 MiB in use, 2.0 MiB held; the system gives no more");
+            "out of memory on cpu: 3.0 MiB asked for, 2.0 MiB in use (peak 2.0 MiB), 2.0 MiB held; the system gives no more");
   EXPECT_EQ(m.stats().live, segment - margin);
   void* b = m.allocate(segment - margin);  // the process goes on
   m.deallocate(a);
@@ -136,7 +140,8 @@ TEST(Allocator, LimitHoldsAndCanBeLifted) {
   auto& m = s.memory;
   m.set_limit(segment);
   void* a = m.allocate(segment - 64);
-  EXPECT_EQ(error_of([&] { m.allocate(65); }), "out of memory on cpu: 0.0 MiB asked for, 2.0 MiB in use, limit 2.0 MiB");
+  EXPECT_EQ(error_of([&] { m.allocate(65); }),
+            "out of memory on cpu: 0.0 MiB asked for, 2.0 MiB in use (peak 2.0 MiB), limit 2.0 MiB");
   m.deallocate(m.allocate(64));
   m.set_limit(0);
   m.deallocate(m.allocate(segment));
