@@ -6,6 +6,7 @@
 #include "core/autograd.h"
 #include "kernels/dispatch.h"
 #include "kernels/layout.h"
+#include "kernels/pool/cuda.h"
 #include "kernels/pool/rows.h"
 #include "kernels/reduce/reduce.h"
 
@@ -50,22 +51,42 @@ bool scatter_fits(const View& g, const View& index, const Out& dx, const PoolSpe
 bool avg_fits(const View& x, const Out& y, const PoolSpec&) { return channels_last(x, y); }
 
 constexpr Impl<AvgPool> avg_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::packets::avg_pool_fits, cuda::packets::avg_pool},
+    {"reference", Device::cuda, always, cuda::avg_pool},
+#endif
     {"rows", Device::cpu, avg_fits, cpu::rows::avg_pool},
     {"reference", Device::cpu, always, cpu::avg_pool},
 };
 constexpr Impl<AvgPoolBackward> avg_backward_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::packets::avg_pool_backward_fits, cuda::packets::avg_pool_backward},
+    {"reference", Device::cuda, always, cuda::avg_pool_backward},
+#endif
     {"rows", Device::cpu, avg_fits, cpu::rows::avg_pool_backward},
     {"reference", Device::cpu, always, cpu::avg_pool_backward},
 };
 constexpr Impl<MaxPool> max_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::packets::max_pool_fits, cuda::packets::max_pool},
+    {"reference", Device::cuda, always, cuda::max_pool},
+#endif
     {"rows", Device::cpu, max_fits, cpu::rows::max_pool},
     {"reference", Device::cpu, always, cpu::max_pool},
 };
 constexpr Impl<MaxPoolScatter> scatter_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::packets::max_pool_scatter_fits, cuda::packets::max_pool_scatter},
+    {"reference", Device::cuda, always, cuda::max_pool_scatter},
+#endif
     {"rows", Device::cpu, scatter_fits, cpu::rows::max_pool_scatter},
     {"reference", Device::cpu, always, cpu::max_pool_scatter},
 };
 constexpr Impl<MaxPoolGather> gather_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::packets::max_pool_gather_fits, cuda::packets::max_pool_gather},
+    {"reference", Device::cuda, always, cuda::max_pool_gather},
+#endif
     {"rows", Device::cpu, all_channels_last, cpu::rows::max_pool_gather},
     {"reference", Device::cpu, always, cpu::max_pool_gather},
 };

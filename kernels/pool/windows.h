@@ -13,39 +13,67 @@ namespace cuboid {
 using Triple = std::array<std::int64_t, 3>;  // depth, height, width
 
 /// [begin, end) along one axis.
-struct Span {
-  std::int64_t begin, end;
+template <class I>
+struct SpanOf {
+  I begin, end;
 };
+using Span = SpanOf<std::int64_t>;
+
+/// The windows along one axis.
+template <class I>
+struct WindowAxis {
+  I in = 1, out = 1, size = 1, stride = 1, lo = 0, hi = 0;
+
+  /// The inputs that output o covers.
+  CUBOID_HD SpanOf<I> inputs(I o) const {
+    const I begin = o * stride - lo, end = begin + size;
+    return {begin > 0 ? begin : 0, end < in ? end : in};
+  }
+  /// The outputs that cover input i.
+  CUBOID_HD SpanOf<I> outputs(I i) const {
+    const I before = i + lo - size, end = (i + lo) / stride + 1;
+    return {before < 0 ? 0 : before / stride + 1, end < out ? end : out};
+  }
+  /// What the sum over output o's window is divided by for the average.
+  CUBOID_HD I divisor(I o, bool count_include_pad) const {
+    const SpanOf<I> inside = inputs(o);
+    if (!count_include_pad) return inside.end - inside.begin;
+    const I begin = o * stride - lo, end = begin + size;
+    return (end < in + hi ? end : in + hi) - begin;
+  }
+};
+
+/// The three axes of a pooling of x to y.
+template <class I = std::int64_t>
+std::array<WindowAxis<I>, 3> window_axes(const Shape& x, const Shape& y, const PoolSpec& spec) {
+  std::array<WindowAxis<I>, 3> axes;
+  for (int i = 1; i <= spec.size.rank(); ++i) {
+    WindowAxis<I>& axis = axes[static_cast<std::size_t>(3 - i)];
+    axis.in = static_cast<I>(x[-i]);
+    axis.out = static_cast<I>(y[-i]);
+    axis.size = static_cast<I>(spec.size[-i]);
+    axis.stride = spec.stride.empty() ? axis.size : static_cast<I>(spec.stride[-i]);
+    axis.lo = spec.pad_lo.empty() ? 0 : static_cast<I>(spec.pad_lo[-i]);
+    axis.hi = spec.pad_hi.empty() ? 0 : static_cast<I>(spec.pad_hi[-i]);
+  }
+  return axes;
+}
 
 struct Windows {
   std::int64_t samples, channels;
-  Triple in{1, 1, 1}, out{1, 1, 1}, size{1, 1, 1}, stride{1, 1, 1}, lo{}, hi{};
-  bool count_include_pad;
+  Triple in{}, out{}, size{};
 
-  Windows(const Shape& x, const Shape& y, const PoolSpec& spec)
-      : samples(x[0]), channels(x[1]), count_include_pad(spec.count_include_pad) {
-    for (int i = 1; i <= spec.size.rank(); ++i) {
-      const auto a = static_cast<std::size_t>(3 - i);
-      in[a] = x[-i];
-      out[a] = y[-i];
-      size[a] = spec.size[-i];
-      stride[a] = spec.stride.empty() ? spec.size[-i] : spec.stride[-i];
-      lo[a] = spec.pad_lo.empty() ? 0 : spec.pad_lo[-i];
-      hi[a] = spec.pad_hi.empty() ? 0 : spec.pad_hi[-i];
-    }
+  Windows(const Shape& x, const Shape& y, const PoolSpec& spec) : samples(x[0]), channels(x[1]) {
+    const auto axes = window_axes(x, y, spec);
     for (std::size_t a = 0; a < 3; ++a) {
-      outputs_[a].assign(static_cast<std::size_t>(in[a]), {out[a], 0});
+      in[a] = axes[a].in;
+      out[a] = axes[a].out;
+      size[a] = axes[a].size;
       for (std::int64_t o = 0; o < out[a]; ++o) {
-        const std::int64_t begin = o * stride[a] - lo[a], end = begin + size[a];
-        const Span inside{std::max<std::int64_t>(0, begin), std::min(in[a], end)};
-        inputs_[a].push_back(inside);
-        for (std::int64_t i = inside.begin; i < inside.end; ++i) {
-          Span& s = outputs_[a][static_cast<std::size_t>(i)];
-          s = {std::min(s.begin, o), o + 1};
-        }
-        const std::int64_t divisor = count_include_pad ? std::min(in[a] + hi[a], end) - begin : inside.end - inside.begin;
-        shares_[a].push_back(1. / static_cast<double>(divisor));
+        inputs_[a].push_back(axes[a].inputs(o));
+        shares_[a].push_back(1. / static_cast<double>(axes[a].divisor(o, spec.count_include_pad)));
       }
+      for (std::int64_t i = 0; i < in[a]; ++i) outputs_[a].push_back(axes[a].outputs(i));
     }
   }
   static std::int64_t volume(const Triple& t) { return t[0] * t[1] * t[2]; }

@@ -22,7 +22,7 @@ void each_pair(const View& x, const View& y, const ResizeOptions& options, F&& f
       const std::int64_t at = rest % y.dim(2 + d);
       rest /= y.dim(2 + d);
       at_y += at * y.stride(2 + d);
-      sources[static_cast<std::size_t>(d)] = source_of<A>(at, x.dim(2 + d), y.dim(2 + d), options);
+      sources[static_cast<std::size_t>(d)] = SourceAxis<A>(x.dim(2 + d), y.dim(2 + d), options).source(at);
     }
     for (int corner = 0; corner < 1 << rank; ++corner) {
       std::int64_t at_x = 0;

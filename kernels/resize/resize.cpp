@@ -4,6 +4,7 @@
 #include "core/autograd.h"
 #include "kernels/dispatch.h"
 #include "kernels/layout.h"
+#include "kernels/resize/cuda.h"
 #include "kernels/resize/rows.h"
 
 namespace cuboid {
@@ -14,10 +15,18 @@ bool channels_last(const View& a, const Out& b, const ResizeOptions&) {
 }
 
 constexpr Impl<ResizeForward> forward_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::packets::resize_fits, cuda::packets::resize},
+    {"reference", Device::cuda, always, cuda::resize},
+#endif
     {"rows", Device::cpu, channels_last, cpu::rows::resize},
     {"reference", Device::cpu, always, cpu::resize},
 };
 constexpr Impl<ResizeBackward> backward_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::packets::resize_fits, cuda::packets::resize_backward},
+    {"reference", Device::cuda, always, cuda::resize_backward},
+#endif
     {"rows", Device::cpu, channels_last, cpu::rows::resize_backward},
     {"reference", Device::cpu, always, cpu::resize_backward},
 };

@@ -23,8 +23,9 @@ struct Taps {
 
   Taps(std::int64_t in, std::int64_t out, const ResizeOptions& options, bool transposed)
       : rows(static_cast<std::size_t>(transposed ? in : out)) {
+    const SourceAxis<A> axis(in, out, options);
     for (std::int64_t at = 0; at < out; ++at) {
-      const Source<A> s = source_of<A>(at, in, out, options);
+      const Source<A> s = axis.source(at);
       for (const auto& [input, weight] : {std::pair{s.first, 1 - s.share}, {s.second, s.share}}) {
         if (weight == 0) continue;
         rows[static_cast<std::size_t>(transposed ? input : at)].push_back({transposed ? at : input, weight});

@@ -81,7 +81,7 @@ TEST(Pool, EveryRowAgrees) {
 
 // Values worked out by hand after PyTorch's documentation.
 TEST(Pool, KnownResults) {
-  const Tensor x = from_values<float>({1, 2, 3, 4, 5}, {1, 1, 5});
+  const Tensor x = values<float>({1, 2, 3, 4, 5}, {1, 1, 5});
   const auto spec = [](bool ceil, bool count) {
     return PoolSpec{.size = {3}, .stride = {2}, .pad_lo = {1}, .pad_hi = {1}, .count_include_pad = count, .ceil = ceil};
   };
@@ -95,28 +95,28 @@ TEST(Pool, KnownResults) {
   EXPECT_TRUE(near(avg_pool(x, {.size = {2}, .stride = {2}, .ceil = true}), {1.5, 3.5, 5}));
   // a window that would start in the padding at the end is dropped
   EXPECT_EQ((PoolSpec{.size = {2}, .stride = {2}, .pad_lo = {1}, .pad_hi = {1}, .ceil = true}).output_shape({1, 1, 5})[2], 3);
-  EXPECT_EQ(global_avg_pool(from_values<float>({1, 2, 3, 4, 10, 20, 30, 40}, {1, 2, 2, 2})).to_vector(),
+  EXPECT_EQ(global_avg_pool(values<float>({1, 2, 3, 4, 10, 20, 30, 40}, {1, 2, 2, 2})).to_vector(),
             (std::vector<double>{2.5, 25}));
 }
 
 TEST(Pool, TiesAndNaN) {
   for (const char* force : {"", reference}) {
     const dispatch::Forced forced(force);
-    const Tensor x = from_values<float>({1, 1, 0, std::nanf(""), 7, 2}, {1, 1, 6}).requires_grad(true);
+    const Tensor x = values<float>({1, 1, 0, std::nanf(""), 7, 2}, {1, 1, 6}).requires_grad(true);
     const Tensor y = max_pool(x, PoolSpec::make(1, 2));
     EXPECT_EQ(y.to_vector()[0], 1);
     EXPECT_TRUE(std::isnan(y.to_vector()[1]));
     EXPECT_EQ(y.to_vector()[2], 7);
-    EXPECT_EQ(grad(y, {x}, {.seed = full(y.shape(), 1)})[0].to_vector(), (std::vector<double>{1, 0, 0, 1, 1, 0}));
+    EXPECT_EQ(grad(y, {x}, {.seed = full(y.shape(), 1, y.options())})[0].to_vector(), (std::vector<double>{1, 0, 0, 1, 1, 0}));
   }
 }
 
 /// No two elements are closer than the steps of the finite differences.
 Tensor far_apart(const Shape& shape) {
-  const Tensor x = empty(shape, {.dtype = DType::f64});
-  for (std::int64_t i = 0; i < x.size(); ++i)
-    x.mutable_data<double>()[i] = 2. * static_cast<double>(i * 7919 % x.size()) / static_cast<double>(x.size()) - 1;
-  return x;
+  const std::int64_t n = shape.count();
+  std::vector<double> numbers;
+  for (std::int64_t i = 0; i < n; ++i) numbers.push_back(2. * static_cast<double>(i * 7919 % n) / static_cast<double>(n) - 1);
+  return values(numbers, shape);
 }
 
 TEST(Pool, Gradcheck) {
