@@ -55,6 +55,7 @@ struct Thread {
   std::vector<PendingCopy> copies;
   std::vector<std::size_t> copy_groups;  // ends of the committed groups
   std::vector<Accumulator> accumulators;
+  bool wgmma_fenced = false;
   std::uint32_t wgmma_group = 0, bulk_group = 0;  // numbers of the open ones
   race::ThreadClock clock;
 };

@@ -80,6 +80,7 @@ void start_thread(Block& block, std::uint32_t linear) {
   t.copies.clear();
   t.copy_groups.clear();
   t.accumulators.clear();
+  t.wgmma_fenced = false;
   t.wgmma_group = t.bulk_group = 0;
   race::start_thread(t, block.linear, linear);
   make_ready(&t);

@@ -24,9 +24,11 @@ using WarpgroupFunction = void (*)(void* arguments[128]);
 /// The same for the 128 threads of a warpgroup.
 void warpgroup_meet(int kind, void* argument, WarpgroupFunction function, Where at);
 std::uint32_t lane_id();
+/// One lane of the full warp; which one depends on the seed.
+bool elect_one(Where at);
 
 /// Kinds of meetings: lanes that come with different ones diverge.
-enum Meeting : int { sync = 1, shuffle, vote, reduction, match, matrix, wgmma_operation };
+enum Meeting : int { sync = 1, shuffle, vote, reduction, match, matrix, wgmma_operation, election, registers };
 
 /// One value from lane `source` of the warp; `bytes` is 1, 2, 4 or 8.
 std::uint64_t shuffle_bits(std::uint32_t mask, std::uint64_t bits, int bytes, int source, Where at);

@@ -174,6 +174,11 @@ std::uint32_t ballot(std::uint32_t mask, bool p, Where at) {
   return static_cast<std::uint32_t>(value.out);
 }
 
+bool elect_one(Where at) {
+  warp_meet(~0u, election, nullptr, nullptr, at);
+  return lane_id() == options().seed * 7 % 32;
+}
+
 std::uint32_t match_any(std::uint32_t mask, std::uint64_t bits, Where at) {
   Value value{bits, 0, 0, false};
   warp_meet(

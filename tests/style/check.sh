@@ -50,7 +50,7 @@ headers() {
   local file
   for file in $(sources); do
     case $file in
-      core/gpu.h | core/ptx*.h | tests/emulator/* | *.cu | */cudnn.cpp | */cublas.cpp | */nccl.cpp) ;;
+      core/gpu.h | core/ptx*.h | core/tensor_map.h | tests/emulator/* | *.cu | */cudnn.cpp | */cublas.cpp | */nccl.cpp) ;;
       *)
         if grep -nHE '#[[:space:]]*include[[:space:]]*<(cuda|cublas|cudnn|nccl|nvtx|mma|cooperative_groups)[^>]*>' "$file"; then
           offence "$file: a CUDA header"
