@@ -46,7 +46,11 @@ inline Device test_device() {
   static const char* name = std::getenv("CUBOID_TEST_DEVICE");
   return name && std::string(name) == "cuda" ? Device::cuda : Device::cpu;
 }
-/// On the device of the tests.
+/// full(shape, 3, on_device({.dtype = DType::f64})): on the device of the tests.
+inline TensorOptions on_device(TensorOptions o = {}) {
+  o.device = test_device();
+  return o;
+}
 template <class T>
 Tensor values(const std::vector<T>& row_major, const Shape& shape) {
   return to(from_values(row_major, shape), test_device());

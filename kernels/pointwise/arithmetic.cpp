@@ -83,6 +83,7 @@ Tensor operator*(const Tensor& x, double c) {
 Tensor operator*(double c, const Tensor& x) { return x * c; }
 
 Tensor operator/(const Tensor& x, double c) {
+  check(c != 0 || !x.defined() || is_floating(x.dtype()), "div: integer division by zero");
   const Tensor y = unary<DivideByConstant>(x, constant_for("div", x, c));
   return record("div", y, {x}, [c](const Tensor& g, const Step&) { return Tensors{g / c}; });
 }

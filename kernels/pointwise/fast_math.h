@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Transcendental functions for `Functor::of<M>`. Plain is the C++ library. Fast has branch-free f32 versions that the
-// compiler vectorises (given -fno-trapping-math). Largest errors over f32, in units of the last place, as the tests find
+// Transcendental functions for `Functor::of<M>` on the CPU: branch-free f32 versions that the compiler vectorises (given
+// -fno-trapping-math). Largest errors over f32, in units of the last place, as the tests find
 // them: exp 1.0, log 0.74, tanh 1.2; of what is built on them, sigmoid 2.0, softplus 1.8.
 #pragma once
 #include <bit>
@@ -8,28 +8,11 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/pointwise/math.h"
+
 namespace cuboid::pointwise {
 
-struct Plain {
-  template <class T>
-  static T exp(T x) {
-    return std::exp(x);
-  }
-  template <class T>
-  static T log(T x) {
-    return std::log(x);
-  }
-  template <class T>
-  static T log1p(T x) {
-    return std::log1p(x);
-  }
-  template <class T>
-  static T tanh(T x) {
-    return std::tanh(x);
-  }
-};
-
-struct Fast {
+struct Fast : Throwing {
   static double exp(double x) { return std::exp(x); }
   static double log(double x) { return std::log(x); }
   static double log1p(double x) { return std::log1p(x); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one element becomes: one struct per op, shared by every implementation on every device. `M` supplies the
-// transcendental functions (plain.h: the C++ library; fast_math.h: vectorisable; a device has its own), T is float,
-// double or std::int64_t. 16-bit floats are widened to float, narrow integers to i64 before they come here.
+// transcendental functions (math.h: the C++ library's, a device's; fast_math.h: vectorisable), T is float, double or
+// std::int64_t. 16-bit floats are widened to float, narrow integers to i64 before they come here.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -33,7 +33,7 @@ using Wrapping = std::uint64_t;  // integer arithmetic wraps, as in every array 
 struct Add : Numbers {
   static constexpr const char* name = "add";
   template <class M, class T>
-  static T of(T a, T b, Constants) {
+  CUBOID_HD static T of(T a, T b, Constants) {
     if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) + static_cast<Wrapping>(b));
     else return a + b;
   }
@@ -41,7 +41,7 @@ struct Add : Numbers {
 struct Subtract : Numbers {
   static constexpr const char* name = "sub";
   template <class M, class T>
-  static T of(T a, T b, Constants) {
+  CUBOID_HD static T of(T a, T b, Constants) {
     if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) - static_cast<Wrapping>(b));
     else return a - b;
   }
@@ -49,7 +49,7 @@ struct Subtract : Numbers {
 struct Multiply : Numbers {
   static constexpr const char* name = "mul";
   template <class M, class T>
-  static T of(T a, T b, Constants) {
+  CUBOID_HD static T of(T a, T b, Constants) {
     if constexpr (whole<T>) return static_cast<T>(static_cast<Wrapping>(a) * static_cast<Wrapping>(b));
     else return a * b;
   }
@@ -57,9 +57,9 @@ struct Multiply : Numbers {
 struct Divide : Numbers {
   static constexpr const char* name = "div";
   template <class M, class T>
-  static T of(T a, T b, Constants) {
+  CUBOID_HD static T of(T a, T b, Constants) {
     if constexpr (whole<T>) {
-      check(b != 0, "div: integer division by zero");
+      if (b == 0) return M::divided_by_zero();
       return b == -1 ? Subtract::of<M>(T{0}, a, {}) : a / b;
     } else {
       return a / b;
@@ -72,28 +72,28 @@ struct Divide : Numbers {
 struct LeakyReluGrad : Reals {  // b: slope in a
   static constexpr const char* name = "leaky_relu_grad";
   template <class M, class T>
-  static T of(T g, T x, Constants c) {
+  CUBOID_HD static T of(T g, T x, Constants c) {
     return x > 0 ? g : g * static_cast<T>(c.a);
   }
 };
 struct ClampGrad : Reals {
   static constexpr const char* name = "clamp_grad";
   template <class M, class T>
-  static T of(T g, T x, Constants c) {
+  CUBOID_HD static T of(T g, T x, Constants c) {
     return x < static_cast<T>(c.a) || x > static_cast<T>(c.b) ? T{0} : g;
   }
 };
 struct SigmoidGrad : Reals {  // of the output
   static constexpr const char* name = "sigmoid_grad";
   template <class M, class T>
-  static T of(T g, T y, Constants) {
+  CUBOID_HD static T of(T g, T y, Constants) {
     return g * (y * (T{1} - y));
   }
 };
 struct TanhGrad : Reals {  // of the output
   static constexpr const char* name = "tanh_grad";
   template <class M, class T>
-  static T of(T g, T y, Constants) {
+  CUBOID_HD static T of(T g, T y, Constants) {
     return g * (T{1} - y * y);
   }
 };
@@ -103,42 +103,42 @@ struct TanhGrad : Reals {  // of the output
 struct AddConstant : Numbers {
   static constexpr const char* name = "add";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return Add::of<M>(x, static_cast<T>(c.a), c);
   }
 };
 struct MultiplyConstant : Numbers {
   static constexpr const char* name = "mul";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return Multiply::of<M>(x, static_cast<T>(c.a), c);
   }
 };
 struct DivideByConstant : Numbers {
   static constexpr const char* name = "div";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return Divide::of<M>(x, static_cast<T>(c.a), c);
   }
 };
 struct SubtractFromConstant : Numbers {
   static constexpr const char* name = "sub";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return Subtract::of<M>(static_cast<T>(c.a), x, c);
   }
 };
 struct DivideConstant : Numbers {
   static constexpr const char* name = "div";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return Divide::of<M>(static_cast<T>(c.a), x, c);
   }
 };
 struct Negate : Numbers {
   static constexpr const char* name = "neg";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     if constexpr (whole<T>) return Subtract::of<M>(T{0}, x, c);
     else return -x;
   }
@@ -146,14 +146,14 @@ struct Negate : Numbers {
 struct Square : Numbers {
   static constexpr const char* name = "square";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return Multiply::of<M>(x, x, c);
   }
 };
 struct Abs : Numbers {
   static constexpr const char* name = "abs";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     if constexpr (whole<T>) return x < 0 ? Subtract::of<M>(T{0}, x, c) : x;
     else return std::abs(x);
   }
@@ -161,14 +161,14 @@ struct Abs : Numbers {
 struct Sign : Numbers {
   static constexpr const char* name = "sign";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     return x > 0 ? T{1} : x < 0 ? T{-1} : x;  // zeros and NaN stay what they are
   }
 };
 struct Clamp : Numbers {
   static constexpr const char* name = "clamp";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     const T lo = convert<T>(c.a), hi = convert<T>(c.b);
     return x < lo ? lo : x > hi ? hi : x;
   }
@@ -176,63 +176,63 @@ struct Clamp : Numbers {
 struct LeakyRelu : Reals {
   static constexpr const char* name = "leaky_relu";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return x > 0 ? x : x * static_cast<T>(c.a);
   }
 };
 struct Relu : Numbers {
   static constexpr const char* name = "relu";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     return x < 0 ? T{0} : x;  // NaN stays NaN
   }
 };
 struct Sqrt : Reals {
   static constexpr const char* name = "sqrt";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     return std::sqrt(x);
   }
 };
 struct Rsqrt : Reals {
   static constexpr const char* name = "rsqrt";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     return T{1} / std::sqrt(x);
   }
 };
 struct Exp : Reals {
   static constexpr const char* name = "exp";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     return M::exp(x);
   }
 };
 struct Log : Reals {
   static constexpr const char* name = "log";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     return M::log(x);
   }
 };
 struct Pow : Reals {
   static constexpr const char* name = "pow";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return std::pow(x, static_cast<T>(c.a));
   }
 };
 struct Tanh : Reals {
   static constexpr const char* name = "tanh";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     return M::tanh(x);
   }
 };
 struct Sigmoid : Reals {
   static constexpr const char* name = "sigmoid";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     const T e = M::exp(-std::abs(x));  // in (0, 1]: never overflows
     return (x < 0 ? e : T{1}) / (T{1} + e);
   }
@@ -240,14 +240,14 @@ struct Sigmoid : Reals {
 struct Silu : Reals {
   static constexpr const char* name = "silu";
   template <class M, class T>
-  static T of(T x, Constants c) {
+  CUBOID_HD static T of(T x, Constants c) {
     return x * Sigmoid::of<M>(x, c);
   }
 };
 struct Softplus : Reals {
   static constexpr const char* name = "softplus";
   template <class M, class T>
-  static T of(T x, Constants) {
+  CUBOID_HD static T of(T x, Constants) {
     return (x < 0 ? T{0} : x) + M::log1p(M::exp(-std::abs(x)));
   }
 };
@@ -257,7 +257,7 @@ struct Softplus : Reals {
 struct SiluGrad : Reals {
   static constexpr const char* name = "silu_grad";
   template <class M, class T>
-  static T of(T g, T x, Constants c) {
+  CUBOID_HD static T of(T g, T x, Constants c) {
     const T s = Sigmoid::of<M>(x, c);
     return g * (s + x * (s * (T{1} - s)));
   }
@@ -265,7 +265,7 @@ struct SiluGrad : Reals {
 struct SoftplusGrad : Reals {
   static constexpr const char* name = "softplus_grad";
   template <class M, class T>
-  static T of(T g, T x, Constants c) {
+  CUBOID_HD static T of(T g, T x, Constants c) {
     return g * Sigmoid::of<M>(x, c);
   }
 };

@@ -8,7 +8,8 @@ namespace cuboid {
 
 // ---- arithmetic --------------------------------------------------------------------------------
 // Two tensors of one dtype; shapes broadcast as in NumPy: aligned at the last dimension, 1 (or absent) meets anything.
-// A double meets every element; with an integer tensor it must be a whole number. Integer division truncates.
+// A double meets every element; with an integer tensor it must be a whole number. Integer division truncates; by zero it is
+// an error on the CPU and gives 0 on a device, whose kernels cannot throw.
 Tensor operator+(const Tensor& a, const Tensor& b);
 Tensor operator-(const Tensor& a, const Tensor& b);
 Tensor operator*(const Tensor& a, const Tensor& b);

@@ -4,6 +4,7 @@
 #include "core/autograd.h"
 #include "core/strided.h"
 #include "kernels/pointwise/cpu.h"
+#include "kernels/pointwise/cuda.h"
 #include "kernels/pointwise/pointwise.h"
 
 namespace cuboid::pointwise {
@@ -13,11 +14,19 @@ using Binary = void(const View& a, const View& b, const Out& y, const Constants&
 
 template <class F>
 inline constexpr Impl<Unary> unary_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::one_in_packets, cuda::OneOperand<F>::packets},
+    {"reference", Device::cuda, always, cuda::OneOperand<F>::reference},
+#endif
     {"blocks", Device::cpu, always, cpu::unary<F>},
     {"reference", Device::cpu, always, cpu::unary_reference<F>},
 };
 template <class F>
 inline constexpr Impl<Binary> binary_rows[] = {
+#if CUBOID_CUDA
+    {"packets", Device::cuda, cuda::two_in_packets, cuda::TwoOperands<F>::packets},
+    {"reference", Device::cuda, always, cuda::TwoOperands<F>::reference},
+#endif
     {"blocks", Device::cpu, always, cpu::binary<F>},
     {"reference", Device::cpu, always, cpu::binary_reference<F>},
 };
