@@ -9,13 +9,43 @@
 #include <mutex>
 #include <thread>
 
+#include "core/cuda.h"
 #include "core/parallel.h"
 #include "core/random.h"
 
 namespace cuboid {
 namespace {
+
 constexpr std::uint64_t shuffle_stream = 0x73687566666c65;  // "shuffle"
-}
+
+/// Takes batches to the device on a stream of its own, from page-locked memory: the copy waits for nothing and nothing waits
+/// for it but the thread that makes the batch.
+class Upload {
+#if CUBOID_CUDA
+ public:
+  explicit Upload(Device device) {
+    if (device == Device::cuda) stream_.emplace();
+  }
+  Tensor room(const Shape& shape, DType dtype) const {
+    return stream_ ? empty_pinned(shape, dtype) : empty(shape, {.dtype = dtype});
+  }
+  void operator()(Batch& b) const {
+    if (!stream_) return;
+    const cuda::StreamScope scope(*stream_);
+    const Tensor x = b.x, labels = b.labels;  // until the copies are done
+    for (Tensor* t : {&b.x, &b.labels}) *t = to(*t, Device::cuda);
+  }
+
+ private:
+  std::optional<cuda::OwnStream> stream_;
+#else
+ public:
+  explicit Upload(Device device) { check<DeviceError>(device == Device::cpu, "loader: this build has no CUDA support"); }
+  static Tensor room(const Shape& shape, DType dtype) { return empty(shape, {.dtype = dtype}); }
+  void operator()(Batch&) const {}
+#endif
+};
+}  // namespace
 
 /// Batches are numbered through all epochs. Workers take the next number that is not too far ahead of the consumer and put
 /// their batch, or the error it met, under it.
@@ -36,8 +66,9 @@ struct Loader::Impl {
   std::int64_t wanted = 0, claimed = 0;
   std::atomic<bool> stop = false;  // also looked at between two volumes of a batch
   std::vector<std::thread> threads;
+  std::optional<Upload> own_upload;  // without workers
 
-  Batch make(std::int64_t number) const {
+  Batch make(std::int64_t number, const Upload& upload) const {
     Batch b;
     b.epoch = number / per_epoch;
     b.position = number % per_epoch;
@@ -49,8 +80,8 @@ struct Loader::Impl {
       b.indices.push_back(indices[static_cast<std::size_t>(order.empty() ? i : order[static_cast<std::size_t>(i)])]);
 
     const Shape item = data.shape();
-    b.x = empty({count, item[0], item[1], item[2], item[3]});
-    b.labels = empty({count}, {.dtype = DType::i64});
+    b.x = upload.room({count, item[0], item[1], item[2], item[3]}, DType::f32);
+    b.labels = upload.room({count}, DType::i64);
     std::int64_t* labels = b.labels.mutable_data<std::int64_t>();
     for (std::int64_t k = 0; k < count && !stop; ++k) {
       const std::int64_t i = b.indices[static_cast<std::size_t>(k)];
@@ -61,11 +92,13 @@ struct Loader::Impl {
         std::memcpy(slot.mutable_data<float>(), volume.data<float>(), static_cast<std::size_t>(volume.view().bytes()));
       else augment(volume, slot, draw_augmentation(options.augment, options.seed, b.epoch, i), options.augment);
     }
+    if (!stop) upload(b);
     return b;
   }
 
   void run() {
     const SerialScope serial;
+    std::optional<Upload> upload;
     std::unique_lock lock(guard);
     for (;;) {
       work.wait(lock, [&] { return stop || claimed < wanted + std::max(1, options.prefetch); });
@@ -74,7 +107,8 @@ struct Loader::Impl {
       lock.unlock();
       Made result;
       try {
-        result.batch = make(number);
+        if (!upload) upload.emplace(options.device);
+        result.batch = make(number, *upload);
       } catch (...) {
         result.error = std::current_exception();
       }
@@ -131,7 +165,8 @@ std::optional<Batch> Loader::next() {
   }
   Batch batch;
   if (p.options.workers == 0) {
-    batch = p.make(p.wanted);
+    if (!p.own_upload) p.own_upload.emplace(p.options.device);
+    batch = p.make(p.wanted, *p.own_upload);
     ++p.wanted;
   } else {
     std::unique_lock lock(p.guard);

@@ -26,6 +26,7 @@ struct LoaderOptions {
   int workers = 1;   // 0: batches are made in next()
   int prefetch = 2;  // batches that may wait
   AugmentOptions augment = AugmentOptions::none();
+  Device device = Device::cpu;  // where x and labels lie; the worker copies them there while earlier batches are used
 };
 
 /// The next batch to come; all that is needed to continue.

@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "core/cuda.h"
 #include "tests/data/cells.h"
 
 using namespace cuboid;
@@ -23,7 +24,8 @@ std::string text_of(const Batch& b) {
   std::string s = join_text(b.epoch, '/', b.position, ' ', b.x.shape(), ':');
   for (const auto i : b.indices) s += join_text(' ', i);
   for (const auto v : b.labels.to_vector()) s += join_text(' ', v);
-  return s + std::string(static_cast<const char*>(b.x.view().data), static_cast<std::size_t>(b.x.view().bytes()));
+  const Tensor x = to(b.x, Device::cpu);
+  return s + std::string(static_cast<const char*>(x.view().data), static_cast<std::size_t>(x.view().bytes()));
 }
 std::vector<std::string> epochs(Loader& loader, int count) {
   std::vector<std::string> all;
@@ -159,6 +161,53 @@ TEST_F(LoaderTest, NonsenseIsRefused) {
   EXPECT_THROW(Loader(open(), first(3), {.batch = 4, .drop_last = true}), DataError);
   EXPECT_THROW(Loader(open(), {99}, {}), Error);
   EXPECT_THROW(Loader(open(), first(3), {.batch = 0}), Error);
+}
+
+/// ctest -L cuda
+class CudaLoader : public LoaderTest {
+  void SetUp() override {
+    if (!cuda::available()) GTEST_SKIP() << "no CUDA device";
+  }
+};
+
+TEST_F(CudaLoader, BatchesArriveOnTheDevice) {
+  const LoaderOptions near{.batch = 4, .shuffle = true, .augment = {.flip_z = 0.5}};
+  Loader plain(open(), first(13), near);
+  const auto expected = epochs(plain, 3);
+  for (const int workers : {0, 1, 3}) {
+    LoaderOptions far = near;
+    far.workers = workers;
+    far.device = Device::cuda;
+    Loader loader(open(), first(13), far);
+    EXPECT_EQ(epochs(loader, 3), expected) << workers << " workers";
+    loader.seek({1, 2});
+    const auto batch = loader.next();
+    EXPECT_EQ(batch->x.device(), Device::cuda);
+    EXPECT_EQ(batch->labels.device(), Device::cuda);
+    EXPECT_EQ(text_of(*batch), expected[5 + 2]);
+  }
+}
+
+TEST_F(CudaLoader, ABatchIsNotOverwrittenWhileItIsUsed) {
+  // Each batch is read by work that is only queued when its last handle goes.
+  Loader loader(open(), first(13), {.batch = 4, .workers = 2, .prefetch = 4, .device = Device::cuda});
+  Tensors sums;
+  std::vector<Tensor> expected;
+  for (int i = 0; i < 40; ++i) {
+    const auto batch = loader.next();
+    if (!batch) continue;
+    const Tensor sum = zeros(batch->x.shape(), {.device = Device::cuda});
+    for (int k = 0; k < 3; ++k) add_into(sum, batch->x);
+    sums.push_back(sum);
+    const Dataset data = open();
+    const Tensor rows = empty(batch->x.shape());
+    for (std::size_t k = 0; k < batch->indices.size(); ++k) {
+      const Tensor one = data.load(batch->indices[k]);
+      copy(one, Tensor(rows.storage(), static_cast<std::int64_t>(k) * one.size(), one.shape(), one.strides(), DType::f32));
+    }
+    expected.push_back(add(add(rows, rows), rows));
+  }
+  for (std::size_t i = 0; i < sums.size(); ++i) EXPECT_TRUE(equal(sums[i], expected[i])) << i;
 }
 
 }  // namespace
