@@ -13,6 +13,7 @@
 
 #include "apps/text.h"
 #include "core/build_info.h"
+#include "core/cuda.h"
 #include "core/parallel.h"
 
 namespace cuboid::app {
@@ -159,8 +160,21 @@ void Common::add(Options& options) {
 
 void Common::apply() const {
   if (threads > 0) set_thread_count(static_cast<int>(threads));
-  if (device == "cuda")
-    fail<DeviceError>(with_hint("--device cuda: this build has no CUDA support", "use --device cpu (or auto)"));
+  if (device != "cuda" || cuda::available()) return;
+#if CUBOID_CUDA
+  fail<DeviceError>(with_hint("--device cuda: no CUDA device answers", "use --device cpu (or auto)"));
+#else
+  fail<DeviceError>(with_hint("--device cuda: this build has no CUDA support", "use --device cpu (or auto)"));
+#endif
+}
+
+Device Common::where() const {
+#if CUBOID_EMULATED  // for tests only, slow
+  const bool automatic = false;
+#else
+  const bool automatic = cuda::available();
+#endif
+  return device == "cuda" || (device == "auto" && automatic) ? Device::cuda : Device::cpu;
 }
 
 bool parse_or_help(Options& options, const std::vector<std::string>& arguments) {

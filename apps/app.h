@@ -36,8 +36,10 @@ struct Common {
   std::string device = "auto", config;
 
   void add(Options& options);
-  /// Applies --threads, checks --device. Throws DeviceError for a device this build does not have.
+  /// Applies --threads, checks --device. Throws DeviceError for a device this build or this machine does not have.
   void apply() const;
+  /// What --device comes to: auto is the GPU where there is one.
+  Device where() const;
 };
 
 using Arguments = std::vector<std::string>;

@@ -22,7 +22,7 @@ Tensor channel_weights(const Tensor& a, const Tensor& g, CamMethod method) {
   const Tensor g2 = square(g), g3 = g2 * g;
   const Tensor denominator = 2.0 * g2 + sum(a, {2, 3, 4}, true) * g3;
   // 0/0 where the gradient is 0
-  const Tensor safe = denominator + from_values<float>({1e-20f}, {1, 1, 1, 1, 1});
+  const Tensor safe = denominator + 1e-20;
   const Tensor alpha = clamp(g2 / safe, 0.0, 1.0);
   return sum(alpha * relu(g), {2, 3, 4}, true);
 }
@@ -36,7 +36,8 @@ void min_max(const Tensor& map) {
 
 }  // namespace
 
-Cam explain(DenseNet& net, const Tensor& x, const CamOptions& options) {
+Cam explain(DenseNet& net, const Tensor& volume, const CamOptions& options) {
+  const Tensor x = to(volume, net.device());
   check(x.rank() == 5 && x.dim(0) == 1, "explain: expects one volume 1,C,D,H,W, got ", x.shape());
   const auto names = net.activation_names();
   std::string known;

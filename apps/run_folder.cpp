@@ -12,6 +12,7 @@
 
 #include "apps/app.h"
 #include "core/build_info.h"
+#include "core/cuda.h"
 #include "core/files.h"
 #include "core/parallel.h"
 
@@ -154,7 +155,25 @@ std::string utc_now() {
   return text;
 }
 
-Json environment_manifest() {
+namespace {
+
+Json device_json(Device device) {
+#if CUBOID_CUDA
+  if (device == Device::cuda) {
+    const cuda::DeviceInfo info = cuda::device_info();
+    return Json::object({{"name", info.name},
+                         {"compute_capability", join_text(info.major, '.', info.minor)},
+                         {"memory_bytes", info.total_bytes},
+                         {"driver", info.driver_version},
+                         {"runtime", info.runtime_version}});
+  }
+#endif
+  return name_of(device);
+}
+
+}  // namespace
+
+Json environment_manifest(Device device) {
   Json libraries = Json::object();
   for (const auto& feature : build::features)
     if (feature.present && feature.name != "torch") libraries[std::string(feature.name)] = std::string(feature.version);
@@ -174,7 +193,7 @@ Json environment_manifest() {
                                               {"processors", static_cast<int>(std::thread::hardware_concurrency())},
                                               {"memory_bytes", total}})},
                        {"threads", thread_count()},
-                       {"device", "cpu"}});
+                       {"device", device_json(device)}});
 }
 
 }  // namespace cuboid::app

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device.h"
 #include "core/json.h"
 
 namespace cuboid::app {
@@ -44,7 +45,7 @@ class RunFolder {
 std::string slug(const std::string& text);
 
 /// What a reader needs to trust and repeat a result: versions, libraries, command line, folder, host, processor, time.
-Json environment_manifest();
+Json environment_manifest(Device device = Device::cpu);
 /// "2026-11-21T02:03:04Z"
 std::string utc_now();
 

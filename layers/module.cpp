@@ -78,6 +78,26 @@ void Module::to(DType dtype) {
   visit(v);
 }
 
+void Module::to(Device device) {
+  Visitor v;
+  v.tensor = [&](const std::string&, Tensor& t, bool) {
+    if (t.device() == device) return;
+    t = cuboid::to(t.detach(), device).requires_grad(t.requires_grad());
+  };
+  visit(v);
+}
+
+Device Module::device() {
+  Device found = Device::cpu;
+  bool first = true;
+  Visitor v;
+  v.tensor = [&](const std::string&, Tensor& t, bool) {
+    if (std::exchange(first, false)) found = t.device();
+  };
+  visit(v);
+  return found;
+}
+
 void Module::requires_grad(bool on) {
   for (auto& p : parameters()) p.requires_grad(on);
 }

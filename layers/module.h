@@ -90,6 +90,10 @@ class Module {
 
   /// Floating tensors in another type. Replaces the tensors: do it before an optimiser takes hold of them.
   void to(DType dtype);
+  /// Every tensor on another device; replaces them likewise.
+  void to(Device device);
+  /// Of the first tensor; the CPU when there is none.
+  Device device();
   void requires_grad(bool on);
   void zero_grad();
 

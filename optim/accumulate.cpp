@@ -32,7 +32,7 @@ void GradAccumulator::from_state(const State& state) {
   for (const auto& [name, p] : parameters_) {
     p.grad() = Tensor();
     for (const auto& [key, gradient] : state.tensors)
-      if (key == "gradient." + name) p.grad() = clone(state.tensor(key, p.detach()));
+      if (key == "gradient." + name) p.grad() = to(clone(state.tensor(key, p.detach())), p.device());
   }
 }
 

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 /// The test cells of each fold of a run, by the weights of that fold.
-Predictions predict_run(const app::RunFolder& run, std::int64_t batch, const InferenceOptions& inference,
+Predictions predict_run(const app::RunFolder& run, Device device, std::int64_t batch, const InferenceOptions& inference,
                         app::Progress& progress) {
   TrainSettings settings;
   app::Options options("csf train", "");
@@ -34,7 +34,7 @@ Predictions predict_run(const app::RunFolder& run, std::int64_t batch, const Inf
       progress.say("note: fold " + std::to_string(fold) + " has no checkpoint, it is left out");
       continue;
     }
-    Model model = load_model(run.file(checkpoint_name(fold, folds, "best")));
+    Model model = load_model(run.file(checkpoint_name(fold, folds, "best")), {.device = device});
     const auto& test = split.folds[static_cast<std::size_t>(fold - 1)].test;
     progress.begin("fold " + std::to_string(fold), static_cast<std::int64_t>(test.size()));
     predict_cells(model, dataset, test, fold, batch, inference, predictions,
@@ -121,9 +121,9 @@ int evaluate_command(const Arguments& arguments) {
   if (common.dry_run) return std::cout << options.origin_table(), app::success;
   app::Progress progress("cells", common.quiet ? app::Progress::Mode::quiet : app::Progress::Mode::automatic);
   Predictions predictions;
-  if (of_run) predictions = predict_run(app::RunFolder::existing(run_folder), batch, inference, progress);
+  if (of_run) predictions = predict_run(app::RunFolder::existing(run_folder), common.where(), batch, inference, progress);
   else {
-    Model model = load_model(model_path, net);
+    Model model = load_model(model_path, {.net = net, .device = common.where()});
     predictions = predict_dataset(data, model, batch, inference, progress);
   }
   const Json summary = summarise(predictions, evaluation);
@@ -162,7 +162,7 @@ int predict_command(const Arguments& arguments) {
   if (tta != "model") inference.tta = tta_of(tta);
   const auto files = expand(inputs);
   check<app::UsageError>(output.empty() || overwrite || !fs::exists(output), output, ": exists; pass --overwrite to replace it");
-  Model model = load_model(model_path, net, fold);
+  Model model = load_model(model_path, {.net = net, .fold = fold, .device = common.where()});
   if (common.dry_run) {
     std::cout << options.origin_table();
     for (const auto& file : files) load_input(file, model.card);

@@ -154,7 +154,7 @@ void predict_cells(Model& model, const Dataset& dataset, const std::vector<std::
                    std::int64_t batch, const InferenceOptions& options, Predictions& to,
                    const std::function<void(std::int64_t)>& progress) {
   if (indices.empty()) return;
-  Loader loader(dataset, indices, {.batch = batch});
+  Loader loader(dataset, indices, {.batch = batch, .device = model.net->device()});
   std::int64_t done = 0;
   for (;;) {
     const auto loaded = loader.next();

@@ -83,7 +83,7 @@ int explain_command(const Arguments& arguments) {
   explain_options.cam.method = method == "gradcam" ? CamMethod::gradcam : CamMethod::gradcam_pp;
   explain_options.overlay.colours = colours == "jet" ? ColourMap::jet : ColourMap::viridis;
   if (spacing_z > 0 && spacing_xy > 0) explain_options.overlay.spacing_um = {spacing_z, spacing_xy, spacing_xy};
-  Model model = load_model(model_path, net, fold);
+  Model model = load_model(model_path, {.net = net, .fold = fold, .device = common.where()});
   const auto layers = model.net->activation_names();
   check<app::UsageError>(std::find(layers.begin(), layers.end(), explain_options.cam.layer) != layers.end(), "--layer: '",
                          explain_options.cam.layer, "' is not one of ", app::join(layers, ", "),

@@ -148,9 +148,10 @@ fs::path model_file(const fs::path& path, std::int64_t fold) {
                                  "a run folder has checkpoints/best.safetensors or checkpoints/fold1/best.safetensors"));
 }
 
-Model load_model(const fs::path& path, const std::string& net, std::int64_t fold) {
+Model load_model(const fs::path& path, const LoadModelOptions& options) {
   Model model;
-  const fs::path where = model_file(path, fold);
+  const std::string& net = options.net;
+  const fs::path where = model_file(path, options.fold);
   const SafetensorsFile file(where);
   model.source = where.string();
   NamedTensors state;
@@ -167,6 +168,7 @@ Model load_model(const fs::path& path, const std::string& net, std::int64_t fold
   }
   for (auto& [name, tensor] : state) tensor = file.read(name);
   model.net = std::make_unique<DenseNet>(DenseNet::with_weights(model.card.net, state, model.source));
+  model.net->to(options.device);
   return model;
 }
 
@@ -174,7 +176,7 @@ std::vector<std::vector<double>> predict(DenseNet& net, const Tensor& x, const I
   const Recording off(false);
   net.eval();
   std::vector<std::vector<double>> result(static_cast<std::size_t>(x.dim(0)));
-  const Views views(x, options.tta.value_or(Tta::none));
+  const Views views(to(x, net.device()), options.tta.value_or(Tta::none));
   for (std::size_t view = 0; view < views.count(); ++view) {
     std::optional<ComputeIn> scope;
     if (options.bf16) scope.emplace(DType::bf16);

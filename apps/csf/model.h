@@ -51,16 +51,21 @@ inline const std::vector<std::string> net_names = {"csf", "densenet121", "small"
 Metadata metadata_of(const ModelCard& card);
 void save_model(const std::filesystem::path& file, DenseNet& net, const ModelCard& card);
 
+struct LoadModelOptions {
+  std::string net = "";         // the architecture of weights that do not say
+  std::int64_t fold = 1;        // of a run folder with several
+  Device device = Device::cpu;  // where the net will compute
+};
 /// A model file, or a run folder: its best checkpoint, of fold `fold` (counted from 1) when it has several. Training state in
-/// the file is not read. For weights without a card (from elsewhere) `net` names the architecture. DataError when the file
+/// the file is not read. For weights without a card (from elsewhere) `net` must be named. DataError when the file
 /// is broken, holds another model (which key, which shapes), or says too little.
-Model load_model(const std::filesystem::path& path, const std::string& net = "", std::int64_t fold = 1);
+Model load_model(const std::filesystem::path& path, const LoadModelOptions& options = {});
 /// Its checkpoint, without reading it.
 std::filesystem::path model_file(const std::filesystem::path& path, std::int64_t fold = 1);
 /// "checkpoints/fold2/best.safetensors"; without the fold when there is only one.
 std::string checkpoint_name(std::int64_t fold, std::int64_t folds, const std::string& which);
 
-/// Class probabilities for x (N,C,D,H,W), in f64, averaged over the views of `tta`.
+/// Class probabilities for x (N,C,D,H,W, on any device), in f64, averaged over the views of `tta`.
 struct InferenceOptions {
   std::optional<Tta> tta = {};  // a Model's own card decides when nothing is said, otherwise none
   bool bf16 = false;

@@ -121,6 +121,7 @@ DenseNetOptions TrainSettings::finish(std::int64_t classes) {
   train.bf16 = precision == "bf16";
   train.balanced_loss = class_weights == "balanced";
   train.seed = static_cast<std::uint64_t>(common.seed);
+  train.device = common.where();
   train.augment = {.rotate_degrees = rotate,
                    .flip_x = flip_x,
                    .flip_y = flip_y,

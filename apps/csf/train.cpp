@@ -58,19 +58,21 @@ class LastResort {
 };
 
 Json log_line(std::int64_t fold, const EpochReport& r) {
-  return Json::object({{"fold", fold},
-                       {"epoch", r.epoch + 1},
-                       {"step", r.steps},
-                       {"train_loss", finite(r.train_loss)},
-                       {"valid_loss", finite(r.valid_loss)},
-                       {"valid_accuracy", finite(r.valid_accuracy)},
-                       {"valid_balanced_accuracy", finite(r.valid_balanced_accuracy)},
-                       {"valid_auroc", finite(r.valid_auroc)},
-                       {"lr", r.lr},
-                       {"seconds", r.seconds},
-                       {"cells_per_second", r.cells_per_second},
-                       {"best", r.best},
-                       {"peak_memory_bytes", app::peak_resident_bytes()}});
+  Json line = Json::object({{"fold", fold},
+                            {"epoch", r.epoch + 1},
+                            {"step", r.steps},
+                            {"train_loss", finite(r.train_loss)},
+                            {"valid_loss", finite(r.valid_loss)},
+                            {"valid_accuracy", finite(r.valid_accuracy)},
+                            {"valid_balanced_accuracy", finite(r.valid_balanced_accuracy)},
+                            {"valid_auroc", finite(r.valid_auroc)},
+                            {"lr", r.lr},
+                            {"seconds", r.seconds},
+                            {"cells_per_second", r.cells_per_second},
+                            {"best", r.best},
+                            {"peak_memory_bytes", app::peak_resident_bytes()}});
+  if (r.device_peak_bytes > 0) line["device_peak_memory_bytes"] = r.device_peak_bytes;
+  return line;
 }
 
 std::string epoch_text(const EpochReport& r, std::int64_t epochs) {
@@ -128,7 +130,7 @@ Predictions train_folds(const TrainJob& job, const app::RunFolder& run, bool res
   for (std::int64_t number = 1; number <= folds; ++number) {
     if (!job.only.empty() && std::find(job.only.begin(), job.only.end(), number) == job.only.end()) continue;
     train_fold(job, run, number, resume, progress);
-    Model model = load_model(run.file(checkpoint_name(number, folds, "best")));
+    Model model = load_model(run.file(checkpoint_name(number, folds, "best")), {.device = job.options.device});
     const Fold& fold = job.split.folds[static_cast<std::size_t>(number - 1)];
     predict_cells(model, job.dataset, fold.test, number, job.options.batch, {.bf16 = job.options.bf16}, predictions);
   }
@@ -235,7 +237,7 @@ int train_command(const Arguments& arguments) {
     run.write("run.toml", options.to_toml());
     write_split(run.file("split.json"), job.split, job.dataset);
   }
-  Json manifest = app::environment_manifest();
+  Json manifest = app::environment_manifest(settings.common.where());
   manifest["seed"] = settings.common.seed;
   manifest["data"] =
       Json::object({{"path", settings.data.data}, {"fingerprint", job.card.data_fingerprint}, {"cells", job.dataset.size()}});

@@ -88,14 +88,16 @@ Trainer::Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fol
                             static_cast<std::int64_t>(fold_.train.size()) > options_.batch,
                .seed = options_.seed,
                .workers = static_cast<int>(options_.workers),
-               .augment = options_.augment}) {
+               .augment = options_.augment,
+               .device = options_.device}) {
   card_.net.seed = options_.seed;
   net_ = std::make_unique<DenseNet>(card_.net);
+  net_->to(options_.device);
   optimiser_ = make_optimiser(net_->named_parameters(), options_);
   schedule_ = std::make_unique<Schedule>(options_.lr, schedule_of(options_, loader_.batches()));
   if (options_.ema > 0) ema_ = std::make_unique<Ema>(*net_, EmaOptions{.decay = options_.ema});
   accumulator_ = std::make_unique<GradAccumulator>(net_->named_parameters(), options_.accumulate);
-  if (options_.balanced_loss) class_weights_ = inverse_frequencies(dataset_, fold_.train);
+  if (options_.balanced_loss) class_weights_ = to(inverse_frequencies(dataset_, fold_.train), options_.device);
   const NamedTensors parameters = net_->named_parameters();
   for (const auto& entry : net_->state_dict())
     if (std::none_of(parameters.begin(), parameters.end(), [&](const auto& p) { return p.first == entry.first; }))
@@ -157,7 +159,8 @@ void Trainer::train_epoch(const Hooks& hooks, double& seconds, std::int64_t& cel
 Trainer::Validation Trainer::validate(const Hooks& hooks) {
   Validation result;
   if (fold_.valid.empty()) return result;
-  Loader loader(dataset_, fold_.valid, {.batch = options_.batch, .workers = static_cast<int>(options_.workers)});
+  Loader loader(dataset_, fold_.valid,
+                {.batch = options_.batch, .workers = static_cast<int>(options_.workers), .device = options_.device});
   metrics::Probabilities probabilities;
   metrics::Labels labels;
   while (const auto batch = loader.next()) {
@@ -207,7 +210,8 @@ void Trainer::run(const Hooks& hooks) {
                              valid.accuracy,
                              valid.balanced_accuracy,
                              valid.auroc,
-                             best};
+                             best,
+                             options_.device == Device::cuda ? memory_stats(Device::cuda).peak : 0};
     {
       const std::scoped_lock lock(guard_);
       position_ = {position_.epoch + 1, 0};

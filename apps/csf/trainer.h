@@ -43,6 +43,7 @@ struct TrainOptions {
   bool bf16 = false;
   BestBy best_by = BestBy::loss;
   std::uint64_t seed = 42;
+  Device device = Device::cpu;  // a checkpoint does not know it: a run may go on elsewhere
   AugmentOptions augment;
 };
 
@@ -51,6 +52,7 @@ struct EpochReport {
   double train_loss = 0, lr = 0, seconds = 0, cells_per_second = 0;
   double valid_loss = 0, valid_accuracy = 0, valid_balanced_accuracy = 0, valid_auroc = 0;  // NaN without validation cells
   bool best = false;
+  std::int64_t device_peak_bytes = 0;  // of the allocator of a CUDA device
 };
 
 class Trainer {

@@ -35,7 +35,7 @@ struct CamSummary {
 /// Explains test cells of both classes against the phantom's own truth; the first few become pictures.
 CamSummary explain_cells(const RunFolder& run, const csf::TrainJob& job, const DemoSettings& settings, Progress& progress) {
   const fs::path data = run.path() / "cells";
-  csf::Model model = csf::load_model(run.path());
+  csf::Model model = csf::load_model(run.path(), {.device = settings.common.where()});
   csf::ExplainOptions options;
   options.cam = {.method = CamMethod::gradcam_pp, .layer = settings.layer};
   Json shown = Json::array();
@@ -106,6 +106,7 @@ int demo(const Arguments& arguments) {
   Options train_options("csf train", "");
   train.add(train_options);
   train_options.parse({"--data",       (run.path() / "cells").string(),
+                       "--device",     settings.common.device,
                        "--folds",      "4",
                        "--only-folds", "1",
                        "--net",        "small",
@@ -130,7 +131,7 @@ int demo(const Arguments& arguments) {
   job.options = train.train;
   run.write("run.toml", train_options.to_toml());
   write_split(run.file("split.json"), job.split, job.dataset);
-  Json manifest = environment_manifest();
+  Json manifest = environment_manifest(settings.common.where());
   manifest["seed"] = settings.common.seed;
   manifest["data"] =
       Json::object({{"path", "phantom"}, {"fingerprint", job.card.data_fingerprint}, {"cells", job.dataset.size()}});

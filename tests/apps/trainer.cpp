@@ -198,7 +198,7 @@ TEST_F(Training, AModelKnowsWhatItIs) {
   EXPECT_EQ(again.to_json(), model.card.to_json());
   // the training state of `last` is no part of the model
   EXPECT_NO_THROW(load_model(file("model", "last.safetensors")));
-  EXPECT_THROW(load_model(file("model", "best.safetensors"), "csf"), DataError);
+  EXPECT_THROW(load_model(file("model", "best.safetensors"), {.net = "csf"}), DataError);
 }
 
 }  // namespace
