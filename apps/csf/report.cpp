@@ -114,6 +114,22 @@ void training(Page& page, const app::RunFolder& run) {
         ""}});
 }
 
+/// Two shares against each other, and the diagonal.
+Figure unit_square(const char* title, const char* x_label, const char* y_label) {
+  Figure f{.title = title,
+           .x_label = x_label,
+           .y_label = y_label,
+           .x_low = 0,
+           .x_high = 1,
+           .y_low = 0,
+           .y_high = 1.01,
+           .square = true,
+           .width = 440,
+           .height = 400};
+  f.series.push_back({.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed, .colour = -1});
+  return f;
+}
+
 void quality(Page& page, const app::RunFolder& run, const Json& summary) {
   const auto names = class_names(summary);
   const Json& pooled = summary.at("pooled");
@@ -122,17 +138,7 @@ void quality(Page& page, const app::RunFolder& run, const Json& summary) {
                "keep them apart.");
   std::vector<Page::Panel> panels;
   if (run.has("eval/curves.json")) {
-    Figure roc{.title = "ROC",
-               .x_label = "false positive rate",
-               .y_label = "true positive rate",
-               .x_low = 0,
-               .x_high = 1,
-               .y_low = 0,
-               .y_high = 1.01,
-               .square = true,
-               .width = 440,
-               .height = 400};
-    roc.series.push_back({.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed, .colour = -1});
+    Figure roc = unit_square("ROC", "false positive rate", "true positive rate");
     int colour = 0;
     const Json curves = run.read_json("eval/curves.json");
     for (const Json& curve : curves.as_array()) {
@@ -150,21 +156,11 @@ void quality(Page& page, const app::RunFolder& run, const Json& summary) {
                                           : "One class against the rest."});
   }
   const Json& calibration = pooled.at("calibration");
-  Figure reliable{.title = "calibration",
-                  .x_label = "confidence",
-                  .y_label = "share that is right",
-                  .x_low = 0,
-                  .x_high = 1,
-                  .y_low = 0,
-                  .y_high = 1.01,
-                  .square = true,
-                  .width = 440,
-                  .height = 400};
+  Figure reliable = unit_square("calibration", "confidence", "share that is right");
   Points points;
   for (const Json& bin : calibration.at("bins").as_array())
     if (bin.at("count").as_int()) points.emplace_back(bin.at("confidence").as_double(), bin.at("accuracy").as_double());
-  reliable.series = {{.title = "", .points = {{0, 0}, {1, 1}}, .style = Series::Style::dashed, .colour = -1},
-                     {.title = "cells", .points = points, .style = Series::Style::points_and_line}};
+  reliable.series.push_back({.title = "cells", .points = points, .style = Series::Style::points_and_line});
   panels.push_back(
       {confusion_table(names, pooled.at("confusion")), "Confusion matrix: rows are the true class, shares are of the row."});
   panels.push_back({plot::svg(reliable), "Expected calibration error " + number(calibration.at("ece")) +
