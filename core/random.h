@@ -2,7 +2,8 @@
 // Counter-based random numbers: a number is a function of (key, index) and of nothing else, so results do not depend
 // on threads, devices or the order of calls, and a resumed run draws what the uninterrupted one would have drawn.
 // Philox4x64-10 of Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-// NumPy's `Philox` draws the same stream (tests/core/random.cpp). Plain inline functions, for host and device.
+// NumPy's `Philox` draws the same stream (tests/core/random.cpp). Plain inline functions, for host and device:
+// words and uniform numbers are the same bits everywhere, normal numbers up to the rounding of each one's log, sin and cos (f64).
 #pragma once
 #include <array>
 #include <cmath>
@@ -10,12 +11,7 @@
 #include <vector>
 
 #include "core/error.h"
-
-#if defined(__CUDACC__)
-#define CUBOID_BOTH __host__ __device__
-#else
-#define CUBOID_BOTH
-#endif
+#include "core/hd.h"
 
 namespace cuboid {
 
@@ -27,7 +23,7 @@ struct Words4 {
 __extension__ typedef unsigned __int128 uint128;
 
 /// The Philox4x64-10 block function: `counter` and the two key words to four random words.
-CUBOID_BOTH inline Words4 philox(Words4 counter, std::uint64_t key0, std::uint64_t key1) {
+CUBOID_HD inline Words4 philox(Words4 counter, std::uint64_t key0, std::uint64_t key1) {
   auto& c = counter.word;
   for (int round = 0; round < 10; ++round) {
     const uint128 a = static_cast<uint128>(0xD2E7470EE14C6C93u) * c[0];
@@ -49,11 +45,11 @@ struct RandomKey {
   std::uint64_t seed = 0, stream = 0, step = 0;
 
   /// Four words: block i of this row. `attempt` redraws (rejection sampling).
-  CUBOID_BOTH Words4 block(std::uint64_t i, std::uint64_t attempt = 0) const {
+  CUBOID_HD Words4 block(std::uint64_t i, std::uint64_t attempt = 0) const {
     return philox({{i, step, attempt, 0}}, seed, stream);
   }
   /// A key of its own for part `id` (a sample, a layer) of whatever this key is for.
-  CUBOID_BOTH RandomKey derive(std::uint64_t id) const {
+  CUBOID_HD RandomKey derive(std::uint64_t id) const {
     const Words4 w = philox({{id, step, 0, 1}}, seed, stream);
     return {w.word[0], w.word[1], w.word[2]};
   }
@@ -61,22 +57,22 @@ struct RandomKey {
 };
 
 /// [0, 1) with 53 random bits.
-CUBOID_BOTH inline double to_unit(std::uint64_t word) { return static_cast<double>(word >> 11) * 0x1p-53; }
+CUBOID_HD inline double to_unit(std::uint64_t word) { return static_cast<double>(word >> 11) * 0x1p-53; }
 
 // ---- element i of a row ---------------------------------------------------------------------------
-CUBOID_BOTH inline std::uint64_t random_word(const RandomKey& key, std::uint64_t i) { return key.block(i / 4).word[i % 4]; }
-CUBOID_BOTH inline double random_uniform(const RandomKey& key, std::uint64_t i) { return to_unit(random_word(key, i)); }
+CUBOID_HD inline std::uint64_t random_word(const RandomKey& key, std::uint64_t i) { return key.block(i / 4).word[i % 4]; }
+CUBOID_HD inline double random_uniform(const RandomKey& key, std::uint64_t i) { return to_unit(random_word(key, i)); }
 
 /// Two independent standard normal numbers of two words (Box and Muller 1958).
 struct NormalPair {
   double first, second;
 };
-CUBOID_BOTH inline NormalPair to_normal(std::uint64_t a, std::uint64_t b) {
+CUBOID_HD inline NormalPair to_normal(std::uint64_t a, std::uint64_t b) {
   const double radius = std::sqrt(-2.0 * std::log(1.0 - to_unit(a)));  // the argument lies in (0, 1]
   const double angle = 6.283185307179586476925286766559 * to_unit(b);
   return {radius * std::cos(angle), radius * std::sin(angle)};
 }
-CUBOID_BOTH inline double random_normal(const RandomKey& key, std::uint64_t i) {
+CUBOID_HD inline double random_normal(const RandomKey& key, std::uint64_t i) {
   const Words4 w = key.block(i / 4);
   const std::uint64_t at = i % 4 / 2 * 2;
   const NormalPair pair = to_normal(w.word[at], w.word[at + 1]);
@@ -84,7 +80,7 @@ CUBOID_BOTH inline double random_normal(const RandomKey& key, std::uint64_t i) {
 }
 
 /// [0, bound) without bias, bound > 0 (Lemire 2019: multiply, reject the few words that would favour small values).
-CUBOID_BOTH inline std::uint64_t random_below(const RandomKey& key, std::uint64_t i, std::uint64_t bound) {
+CUBOID_HD inline std::uint64_t random_below(const RandomKey& key, std::uint64_t i, std::uint64_t bound) {
   const std::uint64_t unfair = (0 - bound) % bound;
   for (std::uint64_t attempt = 0;; ++attempt) {
     const uint128 m = static_cast<uint128>(key.block(i / 4, attempt).word[i % 4]) * bound;

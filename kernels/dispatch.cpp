@@ -10,6 +10,8 @@
 #include <set>
 #include <string_view>
 
+#include "core/cuda.h"
+
 namespace cuboid::dispatch {
 namespace {
 
@@ -77,8 +79,14 @@ void log_choice(const char* op, const char* impl, const std::vector<View>& views
 Twin twin_of(const View& v) {
   std::int64_t span = 1;
   for (int i = 0; i < v.rank(); ++i) span += (v.shape[i] - 1) * v.strides[i];
-  auto storage = std::make_shared<Storage>(span * size_of(v.dtype), v.device);
-  std::copy_n(v.as<char>(), span * size_of(v.dtype), static_cast<char*>(storage->data));
+  const std::int64_t bytes = span * size_of(v.dtype);
+  auto storage = std::make_shared<Storage>(bytes, v.device);
+#if CUBOID_CUDA
+  const auto raw = [&](void* data) { return View{data, DType::u8, v.device, {bytes}, {1}}; };
+  if (v.device == Device::cuda) cuda::copy(raw(v.data), Out(raw(storage->data)));
+  else
+#endif
+    std::copy_n(v.as<char>(), bytes, static_cast<char*>(storage->data));
   return {Tensor(std::move(storage), 0, v.shape, v.strides, v.dtype), v};
 }
 

@@ -24,11 +24,8 @@ std::int64_t offset_of(const View& v, std::int64_t i) {
 void draw(const Out& y, Draw d) {
   visit_floating(y.dtype, "random", [&]<class T>() {
     parallel_ranges(y.size(), 4096, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const auto at = static_cast<std::uint64_t>(i);
-        const double v = d.distribution == Distribution::uniform ? random_uniform(d.key, at) : random_normal(d.key, at);
-        y.as<T>()[offset_of(y, i)] = static_cast<T>(d.offset + d.scale * v);
-      }
+      for (std::int64_t i = begin; i < end; ++i)
+        y.as<T>()[offset_of(y, i)] = static_cast<T>(d.element(static_cast<std::uint64_t>(i)));
     });
   });
 }
@@ -38,16 +35,10 @@ void draw_blocks(const Out& y, Draw d) {
   visit_floating(y.dtype, "random", [&]<class T>() {
     parallel_ranges((size + 3) / 4, 4096, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t block = begin; block < end; ++block) {
-        const Words4 w = d.key.block(static_cast<std::uint64_t>(block));
         double v[4];
-        if (d.distribution == Distribution::uniform) {
-          for (int k = 0; k < 4; ++k) v[k] = to_unit(w.word[k]);
-        } else {
-          const NormalPair a = to_normal(w.word[0], w.word[1]), b = to_normal(w.word[2], w.word[3]);
-          v[0] = a.first, v[1] = a.second, v[2] = b.first, v[3] = b.second;
-        }
+        d.block(static_cast<std::uint64_t>(block), v);
         const std::int64_t count = std::min<std::int64_t>(4, size - 4 * block);
-        for (std::int64_t k = 0; k < count; ++k) y.as<T>()[4 * block + k] = static_cast<T>(d.offset + d.scale * v[k]);
+        for (std::int64_t k = 0; k < count; ++k) y.as<T>()[4 * block + k] = static_cast<T>(v[k]);
       }
     });
   });

@@ -4,6 +4,7 @@
 #include "core/autograd.h"
 #include "kernels/dispatch.h"
 #include "kernels/random/cpu.h"
+#include "kernels/random/cuda.h"
 
 namespace cuboid {
 
@@ -12,16 +13,28 @@ namespace {
 bool contiguous(const Out& y, Draw) { return y.is(Layout::contiguous); }
 
 constexpr Impl<void(const Out&, Draw)> draw_rows[] = {
+#if CUBOID_CUDA
+    {"blocks", Device::cuda, contiguous, cuda::draw_blocks},
+    {"reference", Device::cuda, always, cuda::draw},
+#endif
     {"blocks", Device::cpu, contiguous, cpu::draw_blocks},
     {"reference", Device::cpu, always, cpu::draw},
 };
 
-bool dense(const View& x, const Out& y, double, RandomKey) {
-  return x.rank() >= 2 &&
-         ((x.is(Layout::contiguous) && y.is(Layout::contiguous)) || (x.is(Layout::channels_last) && y.is(Layout::channels_last)));
+template <Layout layout>
+bool both(const View& x, const Out& y, double, RandomKey) {
+  return x.is(layout) && y.is(layout);
+}
+bool dense(const View& x, const Out& y, double p, RandomKey key) {
+  return x.rank() >= 2 && (both<Layout::contiguous>(x, y, p, key) || both<Layout::channels_last>(x, y, p, key));
 }
 
 constexpr Impl<void(const View&, const Out&, double, RandomKey)> dropout_rows[] = {
+#if CUBOID_CUDA
+    {"blocks", Device::cuda, both<Layout::contiguous>, cuda::dropout_blocks},
+    {"tiles", Device::cuda, both<Layout::channels_last>, cuda::dropout_tiles},
+    {"reference", Device::cuda, always, cuda::dropout},
+#endif
     {"tiled", Device::cpu, dense, cpu::dropout_tiled},
     {"reference", Device::cpu, always, cpu::dropout},
 };

@@ -250,6 +250,7 @@ Tensor cat(const Tensors& parts, int axis) {
   shape[a] = 0;
   for (const auto& t : parts) {
     check(t.defined(), "cat: undefined tensor");
+    check(t.device() == first.device(), "cat: tensors on ", first.device(), " and ", t.device());
     check(t.dtype() == first.dtype(), "cat: ", first.dtype(), " and ", t.dtype(), "; cast one of them");
     bool same = t.rank() == first.rank();
     for (int d = 0; same && d < t.rank(); ++d) same = d == a || t.dim(d) == first.dim(d);

@@ -19,6 +19,7 @@ constexpr Impl<Twice> rows[] = {
     {"reference", Device::cpu, always, twice},
 };
 
+// Rows of the CPU: these tests are about the choice, which is the same on every device.
 std::string chosen(std::int64_t size) {
   profiler::enable(true);
   profiler::clear();

@@ -17,8 +17,8 @@ TEST(RandomTensors, ElementIsAFunctionOfKeyAndIndex) {
   for (const Shape& shape : {Shape{5}, Shape{2, 3, 4, 5}, Shape{3, 7, 1, 2, 3}, Shape{}})
     for (const DType dtype : {DType::f32, DType::f64, DType::bf16})
       for (const Layout layout : {Layout::contiguous, Layout::channels_last}) {
-        const Tensor u = uniform(shape, key, -2, 3, {.dtype = dtype, .layout = layout});
-        const Tensor n = normal(shape, key, 1, 0.5, {.dtype = dtype, .layout = layout});
+        const Tensor u = uniform(shape, key, -2, 3, on_device({.dtype = dtype, .layout = layout}));
+        const Tensor n = normal(shape, key, 1, 0.5, on_device({.dtype = dtype, .layout = layout}));
         const Tensor expected_u = empty(shape, {.dtype = DType::f64}), expected_n = empty(shape, {.dtype = DType::f64});
         for (std::int64_t i = 0; i < u.size(); ++i) {
           expected_u.mutable_data<double>()[i] = -2 + 5 * random_uniform(key, static_cast<std::uint64_t>(i));
@@ -30,7 +30,8 @@ TEST(RandomTensors, ElementIsAFunctionOfKeyAndIndex) {
 }
 
 TEST(RandomTensors, MomentsAreThoseOfTheDistribution) {
-  const std::vector<double> u = uniform({100'000}, key, 2, 4).to_vector(), n = normal({100'000}, key, -1, 3).to_vector();
+  const std::vector<double> u = uniform({100'000}, key, 2, 4, on_device()).to_vector(),
+                            n = normal({100'000}, key, -1, 3, on_device()).to_vector();
   const auto moments = [](const std::vector<double>& v) {
     double sum = 0, squares = 0;
     for (const double x : v) sum += x;
@@ -45,7 +46,7 @@ TEST(RandomTensors, MomentsAreThoseOfTheDistribution) {
   EXPECT_NEAR(moments(n).second, 9, 9 * 5 * 1.42 / 316);
 }
 
-TEST(RandomTensors, RefusesIntegers) { EXPECT_THROW(uniform({2}, key, 0, 1, {.dtype = DType::i32}), Error); }
+TEST(RandomTensors, RefusesIntegers) { EXPECT_THROW(uniform({2}, key, 0, 1, on_device({.dtype = DType::i32})), Error); }
 
 TEST(DropoutOp, RowsAgreeInEveryLayoutAndForAnyThreads) {
   const int threads = thread_count();
@@ -67,7 +68,7 @@ TEST(DropoutOp, RowsAgreeInEveryLayoutAndForAnyThreads) {
 }
 
 TEST(DropoutOp, KeepsTheShareAndScalesIt) {
-  const std::vector<double> y = dropout(full({1, 8, 50, 50}, 2), 0.25, key).to_vector();
+  const std::vector<double> y = dropout(full({1, 8, 50, 50}, 2, on_device()), 0.25, key).to_vector();
   double dropped = 0;
   for (const double v : y) {
     if (v == 0) ++dropped;
@@ -77,7 +78,7 @@ TEST(DropoutOp, KeepsTheShareAndScalesIt) {
 }
 
 TEST(DropoutOp, MaskDependsOnEveryPartOfTheKey) {
-  const Tensor x = full({1000}, 1);
+  const Tensor x = full({1000}, 1, on_device());
   const auto base = dropout(x, 0.5, {1, 2, 3}).to_vector();
   EXPECT_EQ(base, dropout(x, 0.5, {1, 2, 3}).to_vector());
   EXPECT_NE(base, dropout(x, 0.5, {2, 2, 3}).to_vector());
