@@ -76,7 +76,8 @@ void TiffHandle::open(const char* mode, std::int64_t largest_allocation) {
   tiff_ = TIFFClientOpenExt(name_.c_str(), mode, this, Callbacks::read, Callbacks::write, Callbacks::seek, Callbacks::close,
                             Callbacks::size, Callbacks::map, Callbacks::unmap, options);
   TIFFOpenOptionsFree(options);
-  check<DataError>(tiff_ != nullptr, name_, ": tiff: ", message_.empty() ? "cannot be opened" : message_);
+  check<DataError>(tiff_ != nullptr, name_,
+                   ": tiff: ", message_.empty() ? "the first directory is broken, or claims more than the file holds" : message_);
 }
 
 TiffHandle::TiffHandle(const std::filesystem::path& path) : name_(path.string()), file_(path) {

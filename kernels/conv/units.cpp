@@ -214,11 +214,18 @@ void backward_data(const Geometry& g, const void* dy, const void* w, void* dx, S
   });
 }
 
+/// Where oneDNN's bf16 weight gradients are not to be trusted. 2.6.3: some strides along the width, e.g. x [2,16,5],
+/// w [16,16,2], stride 2, pad 1. 3.1.1: kernels longer than the volume, e.g. x [1,16,2,1,1], w [16,16,3,3,3], pad 1.
+bool bf16_weights_are_wrong(const Geometry& g) {
+  for (std::size_t i = 0; i < 3; ++i)
+    if (g.in[i] < g.extent(i)) return true;
+  return g.stride[2] > 1;
+}
+
 void backward_weights(const Geometry& g, const void* x, const void* dy, void* dw) {
   if (g.dtype == DType::f32) return weights_f32(g, x, dy, static_cast<float*>(dw));
   const Scratch<float> sums(g.w_size());
-  if (g.stride[2] > 1 && g.in_channels > stem_channels) {
-    // oneDNN 2.6.3 gives wrong bf16 results for some strides along the width, e.g. x [2,16,5], w [16,16,2], stride 2, pad 1.
+  if (g.in_channels > stem_channels && bf16_weights_are_wrong(g)) {
     Geometry wide = g;
     wide.dtype = DType::f32;
     const Scratch<float> x32(g.x_size()), y32(g.y_size());

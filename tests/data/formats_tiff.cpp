@@ -144,7 +144,8 @@ TEST(Tiff, HugeClaimsAreRefused) {
       }
     ASSERT_EQ(changed, 2);
     spit(folder / "b.tif", bytes);
-    EXPECT_NE(error_of([&] { read_tiff(folder / "b.tif"); }).find("do not fit"), std::string::npos) << compressed;
+    const std::string error = error_of([&] { read_tiff(folder / "b.tif"); });  // newer libtiff refuses to open such a file
+    EXPECT_TRUE(error.find("do not fit") != error.npos || error.find("claims more than") != error.npos) << error;
   }
 }
 
