@@ -22,6 +22,17 @@ if(CUBOID_HAS_ONEDNN)
   target_sources(cuboid_kernels PRIVATE ${backend})
 endif()
 
+# NVIDIA's libraries; looked for only where the kernels are compiled with nvcc.
+foreach(pair "CUDNN CUDNN::cudnn cudnn" "CUBLAS CUBLAS::cublasLt cublas")
+  string(REPLACE " " ";" words "${pair}")
+  list(POP_FRONT words key target file)
+  cuboid_use(kernels ${key} ${target})
+  if(CUBOID_HAS_${key})
+    file(GLOB_RECURSE backend CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/${file}.cpp)
+    target_sources(cuboid_kernels PRIVATE ${backend})
+  endif()
+endforeach()
+
 if(CUBOID_BUILD_APPS)
   # The readers and writers that need an outside library.
   cuboid_use(data ZLIB ZLIB::ZLIB)

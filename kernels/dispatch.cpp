@@ -2,6 +2,7 @@
 #include "kernels/dispatch.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <iostream>
@@ -25,6 +26,15 @@ std::string& forced() {
   return text;
 }
 
+std::atomic<bool>& deterministic_flag() {
+  static std::atomic<bool> on = environment("CUBOID_DETERMINISTIC") == "1";
+  return on;
+}
+std::atomic<bool>& tf32_flag() {
+  static std::atomic<bool> on = environment("CUBOID_TF32") == "1";
+  return on;
+}
+
 std::mutex guard;
 
 struct Comparisons {
@@ -41,6 +51,11 @@ Comparisons& results() {
 }
 
 }  // namespace
+
+bool deterministic() { return deterministic_flag(); }
+void set_deterministic(bool on) { deterministic_flag() = on; }
+bool tf32() { return tf32_flag(); }
+void set_tf32(bool on) { tf32_flag() = on; }
 
 bool allowed(const char* op, const char* name) {
   const std::string& text = forced();

@@ -46,6 +46,15 @@ struct Work {
 
 namespace dispatch {
 
+/// True when only rows may run that give the same bits every time: CUBOID_DETERMINISTIC=1, or asked for. All of our own do;
+/// NVIDIA's libraries have some that do not.
+bool deterministic();
+void set_deterministic(bool on);
+/// True when products of f32 may be rounded to TF32 (10 bits of fraction) on a device's tensor cores: CUBOID_TF32=1, or asked
+/// for.
+bool tf32();
+void set_tf32(bool on);
+
 /// True when row `name` may run for `op` under CUBOID_IMPL or a Forced scope.
 bool allowed(const char* op, const char* name);
 bool comparing();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv/conv.h"
 
+#include "kernels/conv/cublas.h"
 #include "kernels/conv/cuda.h"
+#include "kernels/conv/cudnn.h"
 #include "kernels/conv/geometry.h"
 #include "kernels/conv/tables.h"
 #include "kernels/layout.h"
@@ -14,6 +16,12 @@ namespace {
 constexpr Impl<ConvForward> forward_rows[] = {
 #if CUBOID_CUDA
     {"depthwise", Device::cuda, cuda::depthwise::forward_fits, cuda::depthwise::conv_forward},
+#if CUBOID_CUBLAS
+    {"cublas", Device::cuda, cublas::forward_fits, cublas::conv_forward},
+#endif
+#if CUBOID_CUDNN
+    {"cudnn", Device::cuda, cudnn::forward_fits, cudnn::conv_forward},
+#endif
     {"reference", Device::cuda, always, cuda::conv_forward},
 #endif
     {"depthwise", Device::cpu, depthwise::forward_fits, depthwise::conv_forward},
@@ -25,6 +33,12 @@ constexpr Impl<ConvForward> forward_rows[] = {
 constexpr Impl<ConvInput> input_rows[] = {
 #if CUBOID_CUDA
     {"depthwise", Device::cuda, cuda::depthwise::input_fits, cuda::depthwise::conv_input},
+#if CUBOID_CUBLAS
+    {"cublas", Device::cuda, cublas::input_fits, cublas::conv_input},
+#endif
+#if CUBOID_CUDNN
+    {"cudnn", Device::cuda, cudnn::input_fits, cudnn::conv_input},
+#endif
     {"reference", Device::cuda, always, cuda::conv_input},
 #endif
     {"depthwise", Device::cpu, depthwise::input_fits, depthwise::conv_input},
@@ -36,6 +50,12 @@ constexpr Impl<ConvInput> input_rows[] = {
 constexpr Impl<ConvWeight> weight_rows[] = {
 #if CUBOID_CUDA
     {"depthwise", Device::cuda, cuda::depthwise::weight_fits, cuda::depthwise::conv_weight},
+#if CUBOID_CUBLAS
+    {"cublas", Device::cuda, cublas::weight_fits, cublas::conv_weight},
+#endif
+#if CUBOID_CUDNN
+    {"cudnn", Device::cuda, cudnn::weight_fits, cudnn::conv_weight},
+#endif
     {"reference", Device::cuda, always, cuda::conv_weight},
 #endif
     {"depthwise", Device::cpu, depthwise::weight_fits, depthwise::conv_weight},

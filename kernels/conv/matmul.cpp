@@ -5,6 +5,7 @@
 
 #include "core/autograd.h"
 #include "core/parallel.h"
+#include "kernels/conv/cublas.h"
 #include "kernels/conv/cuda.h"
 #include "kernels/conv/tables.h"
 #include "kernels/pointwise/pointwise.h"
@@ -79,6 +80,9 @@ void sgemm(const View& a, const View& b, const Out& c) {
 #endif
 
 constexpr Impl<Matmul> rows[] = {
+#if CUBOID_CUBLAS
+    {"cublas", Device::cuda, cublas::matmul_fits, cublas::matmul},
+#endif
 #if CUBOID_CUDA
     {"reference", Device::cuda, always, cuda::matmul},
 #endif
