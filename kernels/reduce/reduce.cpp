@@ -6,6 +6,7 @@
 #include "core/strided.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/reduce/cpu.h"
+#include "kernels/reduce/cuda.h"
 #include "kernels/views/views.h"
 
 namespace cuboid {
@@ -16,17 +17,34 @@ using namespace reduce;
 constexpr Impl<Sum> sum_rows[] = {
     {"chunks", Device::cpu, always, cpu::sum},
     {"reference", Device::cpu, always, cpu::sum_reference},
+#if CUBOID_CUDA
+    {"rows", Device::cuda, reduce::cuda::fits_rows, cuda::sum_rows},
+    {"columns", Device::cuda, reduce::cuda::fits_columns, cuda::sum_columns},
+    {"teams", Device::cuda, always, cuda::sum_teams},
+    {"reference", Device::cuda, always, cuda::sum_reference},
+#endif
 };
 constexpr Impl<Max> max_rows[] = {
     {"chunks", Device::cpu, always, cpu::max},
     {"reference", Device::cpu, always, cpu::max_reference},
+#if CUBOID_CUDA
+    {"teams", Device::cuda, always, cuda::max_teams},
+    {"reference", Device::cuda, always, cuda::max_reference},
+#endif
 };
 constexpr Impl<Mark> mark_rows[] = {
     {"reference", Device::cpu, always, cpu::mark},
+#if CUBOID_CUDA
+    {"reference", Device::cuda, always, cuda::mark},
+#endif
 };
 constexpr Impl<Softmax> softmax_rows[] = {
     {"lines", Device::cpu, always, cpu::softmax},
     {"reference", Device::cpu, always, cpu::softmax_reference},
+#if CUBOID_CUDA
+    {"teams", Device::cuda, always, cuda::softmax_teams},
+    {"reference", Device::cuda, always, cuda::softmax_reference},
+#endif
 };
 
 int axis_of(const char* op, const Tensor& x, std::int64_t axis) {
