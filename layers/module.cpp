@@ -139,7 +139,7 @@ std::vector<std::string> Module::load_state_dict(const NamedTensors& state, cons
     const auto found = given.find(name);
     if (found == given.end()) return;
     const Tensor& value = found->second;
-    if (options.adopt && value.dtype() == t.dtype() && value.strides() == t.strides())
+    if (options.adopt && value.dtype() == t.dtype() && value.device() == t.device() && value.strides() == t.strides())
       t = value.detach().requires_grad(t.requires_grad());
     else copy(value, t);
   };

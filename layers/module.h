@@ -58,7 +58,7 @@ struct LoadStateOptions {
   bool allow_missing = false;
   /// Keys that may be in the file without being in the module; they are returned, for a note.
   std::function<bool(const std::string& key)> ignore = {};
-  /// Take the given tensors themselves where type and layout agree, instead of copying: for a net that was just built
+  /// Take the given tensors themselves where type, device and layout agree, instead of copying: for a net that was just built
   /// under NoInit. Handles taken before (an optimiser's) then point to the old tensors.
   bool adopt = false;
 };

@@ -101,18 +101,16 @@ void Adam::update(const Tensors& p, const Tensors& g, const std::vector<Tensors>
                .t = steps()});
 }
 
-double clip_grad_norm(const Tensors& parameters, double max_norm) {
+Tensor clip_grad_norm(const Tensors& parameters, double max_norm) {
   check(max_norm > 0, "clip_grad_norm: max_norm is ", max_norm, ", must be positive");
   Tensors gradients;
   for (const auto& p : parameters)
     if (p.grad().defined()) gradients.push_back(p.grad().detach());
-  const double norm = global_norm(gradients);
-  if (!(norm > max_norm)) return norm;
-  const Tensors clipped = scaled(gradients, max_norm / (norm + 1e-6));
-  auto next = clipped.begin();
+  const Clipped result = clipped(gradients, max_norm);
+  auto next = result.tensors.begin();
   for (const auto& p : parameters)
     if (p.grad().defined()) p.grad() = *next++;
-  return norm;
+  return result.norm;
 }
 
 }  // namespace cuboid

@@ -88,7 +88,8 @@ class AdamW : public Adam {
       : Adam("adamw", parameters, options, true) {}
 };
 
-/// Scales all gradients so that their common norm is at most max_norm; returns the norm before. Gradients get new memory.
-double clip_grad_norm(const Tensors& parameters, double max_norm);
+/// Scales all gradients so that their common norm is at most max_norm; returns the norm before, one f64 that nothing waits for
+/// until it is read. Gradients get new memory.
+Tensor clip_grad_norm(const Tensors& parameters, double max_norm);
 
 }  // namespace cuboid

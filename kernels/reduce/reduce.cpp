@@ -115,15 +115,20 @@ Maximum find_max(const char* op, const Tensor& x, const Shape& shape) {
   return {value, index};
 }
 
+/// 1 where `index` (i64, 1 in place of the reduced axes) says, 0 elsewhere.
+Tensor marked(const Tensor& index, const Shape& shape, const TensorOptions& o) {
+  const Tensor mask = empty(shape, o);
+  if (mask.size() > 0) run({"max_mark"}, mark_rows, index.view(), mask.mutate());
+  return mask;
+}
+
 }  // namespace
 
 Tensor max(const Tensor& x, const Shape& axes, bool keepdim) {
   const Maximum m = find_max("max", x, reduced_shape("max", x, axes));
   const Tensor y =
       record("max", m.value, {x}, [index = m.index, from = x.shape(), o = x.options()](const Tensor& g, const Step&) {
-        const Tensor mask = empty(from, o);
-        if (mask.size() > 0) run({"max_mark"}, mark_rows, index.view(), mask.mutate());
-        return Tensors{mask * expand(g, from)};
+        return Tensors{marked(index, from, o) * expand(g, from)};
       });
   return keepdim ? y : dropped(y, x, axes);
 }
@@ -132,6 +137,14 @@ Tensor argmax(const Tensor& x, int axis, bool keepdim) {
   const Shape axes{axis_of("argmax", x, axis)};
   const Maximum m = find_max("argmax", x, reduced_shape("argmax", x, axes));
   return keepdim ? m.index : dropped(m.index, x, axes);
+}
+
+Tensor one_hot(const Tensor& labels, std::int64_t classes, DType dtype) {
+  check(labels.dtype() == DType::i64, "one_hot: labels are ", labels.dtype(), ", expected i64");
+  Shape shape = labels.shape(), index = labels.shape();
+  shape.push_back(classes);
+  index.push_back(1);
+  return marked(reshape(labels, index), shape, {dtype, labels.device()});
 }
 
 // ---- expand and its adjoint --------------------------------------------------------------------

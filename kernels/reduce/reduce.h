@@ -17,6 +17,9 @@ Tensor max(const Tensor& x, const Shape& axes = {}, bool keepdim = false);
 /// i64 position of the first maximum along `axis`; not differentiable.
 Tensor argmax(const Tensor& x, int axis, bool keepdim = false);
 
+/// i64 labels of any shape S -> S + [classes]: 1 at the label, 0 elsewhere (also where the label is out of range).
+Tensor one_hot(const Tensor& labels, std::int64_t classes, DType dtype);
+
 /// Broadcasts x to `shape` as in NumPy (aligned at the last dimension): a view whose repeated dimensions have stride 0.
 Tensor expand(const Tensor& x, const Shape& shape);
 /// Sums x down to `shape`, which must broadcast to x's: the adjoint of expand. x itself when the shapes agree.

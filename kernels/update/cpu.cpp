@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference rows compute in f64 and say what is meant; the pieces compute in the parameters' type, in parallel.
-#include "kernels/update/cpu.h"
+#include "kernels/update/rows.h"
 
 #include <cmath>
 
@@ -198,6 +198,14 @@ void scale_pieces(const Views& x, const Outs& y, double factor) {
     const T f = static_cast<T>(factor);
     for (std::int64_t i = piece.begin; i < piece.end; ++i) y[piece.tensor].as<T>()[i] = f * x[piece.tensor].as<T>()[i];
   });
+}
+
+void clip_reference(const Views& x, const View& square_sum, const Outs& y, double limit) {
+  scale_reference(x, y, clip_factor(std::sqrt(*square_sum.as<double>()), limit));
+}
+
+void clip_pieces(const Views& x, const View& square_sum, const Outs& y, double limit) {
+  scale_pieces(x, y, clip_factor(std::sqrt(*square_sum.as<double>()), limit));
 }
 
 }  // namespace cuboid::cpu

@@ -1,36 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/update/update.h"
 
-#include <cmath>
-
-#include "kernels/update/cpu.h"
+#include "core/autograd.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/update/cuda.h"
+#include "kernels/update/rows.h"
 
 namespace cuboid {
 
 namespace {
 
-template <class... A>
-using Rows = const Impl<void(A...)>[2];
-
-constexpr Rows<const Views&, const Outs&, const Outs&, SgdStep> sgd_rows = {
+constexpr Impl<SgdUpdate> sgd_rows[] = {
     {"pieces", Device::cpu, always, cpu::sgd_pieces},
     {"reference", Device::cpu, always, cpu::sgd_reference},
+#if CUBOID_CUDA
+    {"chunks", Device::cuda, always, cuda::sgd_chunks},
+    {"reference", Device::cuda, always, cuda::sgd_reference},
+#endif
 };
-constexpr Rows<const Views&, const Outs&, const Outs&, const Outs&, AdamStep> adam_rows = {
+constexpr Impl<AdamUpdate> adam_rows[] = {
     {"pieces", Device::cpu, always, cpu::adam_pieces},
     {"reference", Device::cpu, always, cpu::adam_reference},
+#if CUBOID_CUDA
+    {"chunks", Device::cuda, always, cuda::adam_chunks},
+    {"reference", Device::cuda, always, cuda::adam_reference},
+#endif
 };
-constexpr Rows<const Views&, const Outs&, double> average_rows = {
+constexpr Impl<AverageUpdate> average_rows[] = {
     {"pieces", Device::cpu, always, cpu::average_pieces},
     {"reference", Device::cpu, always, cpu::average_reference},
+#if CUBOID_CUDA
+    {"chunks", Device::cuda, always, cuda::average_chunks},
+    {"reference", Device::cuda, always, cuda::average_reference},
+#endif
 };
-constexpr Rows<const Views&, const Out&> norm_rows = {
+constexpr Impl<SquareSum> norm_rows[] = {
     {"pieces", Device::cpu, always, cpu::square_sum_pieces},
     {"reference", Device::cpu, always, cpu::square_sum_reference},
+#if CUBOID_CUDA
+    {"chunks", Device::cuda, always, cuda::square_sum_chunks},
+    {"reference", Device::cuda, always, cuda::square_sum_reference},
+#endif
 };
-constexpr Rows<const Views&, const Outs&, double> scale_rows = {
+constexpr Impl<ClipUpdate> clip_rows[] = {
+    {"pieces", Device::cpu, always, cpu::clip_pieces},
+    {"reference", Device::cpu, always, cpu::clip_reference},
+#if CUBOID_CUDA
+    {"chunks", Device::cuda, always, cuda::clip_chunks},
+    {"reference", Device::cuda, always, cuda::clip_reference},
+#endif
+};
+constexpr Impl<ScaleUpdate> scale_rows[] = {
     {"pieces", Device::cpu, always, cpu::scale_pieces},
     {"reference", Device::cpu, always, cpu::scale_reference},
+#if CUBOID_CUDA
+    {"chunks", Device::cuda, always, cuda::scale_chunks},
+    {"reference", Device::cuda, always, cuda::scale_reference},
+#endif
 };
 
 bool dense(const Tensor& t) { return t.strides() == empty_like(t).strides() || t.is(Layout::contiguous); }
@@ -106,19 +132,44 @@ void average_update(const Tensors& averages, const Tensors& values, double decay
   run({"average"}, average_rows, x, outs("average", averages, averages), decay);
 }
 
-double global_norm(const Tensors& tensors) {
-  if (tensors.empty()) return 0;
+namespace {
+
+/// The sum of all squares as one f64.
+Tensor square_sum(const Tensors& tensors) {
   Tensors dense_ones = tensors;
   for (auto& t : dense_ones)
     if (!dense(t)) {
-      const Tensor copied = empty(t.shape(), {t.dtype()});
+      const Tensor copied = empty(t.shape(), t.options());
       copy(t, copied);
       t = copied;
     }
   Tensors hold;
-  const Tensor total = zeros({1}, {.dtype = DType::f64});
+  const Tensor total = zeros({}, {.dtype = DType::f64, .device = tensors.front().device()});
   run({"global_norm"}, norm_rows, views("global_norm", dense_ones, dense_ones, hold), total.mutate());
-  return std::sqrt(total.item());
+  return total;
+}
+
+Tensor square_root(const Tensor& x) {
+  const Recording off(false);
+  return sqrt(x);
+}
+
+}  // namespace
+
+Tensor global_norm(const Tensors& tensors) {
+  return tensors.empty() ? zeros({}, {.dtype = DType::f64}) : square_root(square_sum(tensors));
+}
+
+Clipped clipped(const Tensors& tensors, double limit) {
+  if (tensors.empty()) return {{}, global_norm({})};
+  const Tensor squares = square_sum(tensors);
+  Clipped result;
+  for (const auto& t : tensors) result.tensors.push_back(empty_like(t));
+  Tensors hold;
+  const Views x = views("clip", tensors, result.tensors, hold);
+  run({"clip"}, clip_rows, x, squares.view(), outs("clip", result.tensors, result.tensors), limit);
+  result.norm = square_root(squares);
+  return result;
 }
 
 Tensors scaled(const Tensors& tensors, double factor) {

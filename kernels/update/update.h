@@ -32,8 +32,15 @@ void adam_update(const Tensors& parameters, const Tensors& gradients, const Tens
 /// average = decay average + (1-decay) value.
 void average_update(const Tensors& averages, const Tensors& values, double decay);
 
-/// Square root of the sum of all squares, kept in f64.
-double global_norm(const Tensors& tensors);
+/// Square root of the sum of all squares: one f64 on the tensors' device. Nothing waits for it until it is read.
+Tensor global_norm(const Tensors& tensors);
+
+struct Clipped {
+  Tensors tensors;
+  Tensor norm;  // of the tensors given
+};
+/// min(1, limit / (norm + 1e-6)) * x for each, in new memory; norm is the global norm.
+Clipped clipped(const Tensors& tensors, double limit);
 
 /// factor * x for each, in new memory.
 Tensors scaled(const Tensors& tensors, double factor);

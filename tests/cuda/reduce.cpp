@@ -43,7 +43,7 @@ const Problem problems[] = {
     {{32, 8}, {0}, "columns"},
     {{33, 7}, {0}, "columns"},
     {{2, 100, 3}, {1}, "columns"},
-    {{3, 40, 4, 132}, {0, 2}, "columns"},
+    {{9, 40, 4, 132}, {0, 2}, "columns"},
     {{2000, 2}, {0}, "columns"},
     {{40, 127}, {0}, "columns"},
     {{40, 128}, {0}, "columns"},
@@ -115,12 +115,13 @@ TEST_F(CudaReduce, MaximaAndTheirPlaces) {
         // Few different numbers: the first of equals must win in every order of meeting.
         const Tensor x = random(p.shape, {.dtype = dtype, .lo = 0, .hi = 5, .integers = true});
         const Tensor there = laid(to(x, Device::cuda), way), host = to(x, Device::cpu);
-        for (const char* row : {"teams", "reference"}) {
-          const dispatch::Forced forced(join_text("max=", row, ",argmax=", row));
-          const std::string what = join_text(dtype, p.shape, p.axes, name_of(way), ' ', row);
-          EXPECT_TRUE(equal(max(there, p.axes), max(host, p.axes))) << what;
-          for (int axis = 0; axis < p.shape.rank(); ++axis)
-            EXPECT_TRUE(equal(argmax(there, axis), argmax(host, axis))) << what << " axis " << axis;
+        for (int axis = -1; axis < p.shape.rank(); ++axis) {
+          const auto found = [&](const Tensor& t) { return axis < 0 ? max(t, p.axes) : argmax(t, axis); };
+          const Tensor expected = found(host);
+          for (const char* row : {"teams", "reference"}) {
+            const dispatch::Forced forced(join_text("max=", row, ",argmax=", row));
+            EXPECT_TRUE(equal(found(there), expected)) << dtype << p.shape << p.axes << name_of(way) << row << " axis " << axis;
+          }
         }
       }
 }

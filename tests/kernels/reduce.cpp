@@ -15,8 +15,6 @@ namespace {
 
 constexpr DType every_dtype[] = {DType::f32, DType::f64, DType::bf16, DType::f16, DType::i64, DType::i32, DType::u8};
 
-const TensorOptions here{.device = test_device()};
-
 /// Brute force in f64 over the elements of x: f(accumulator, value); axes as in the ops, keepdim.
 Tensor folded(const Tensor& x, const Shape& axes, double start, double (*f)(double, double)) {
   Shape shape = axes.empty() ? Shape::filled(x.rank(), 1) : x.shape();
@@ -119,7 +117,7 @@ TEST(Sum, LosesLittleOnLongSums) {
   for (const double v : x.to_vector()) exact += v;
   EXPECT_NEAR(sum(x).item() / exact, 1, 2e-7);
   EXPECT_NEAR(sum(reshape(x, {1'000'000, 3}), {0}).to_vector()[1] / (exact / 3), 1, 1e-3);
-  const Tensor half = full({1 << 20}, 0.1, {.dtype = DType::f16, .device = test_device()});
+  const Tensor half = full({1 << 20}, 0.1, on_device({.dtype = DType::f16}));
   EXPECT_NEAR(mean(half).item(), 0.1, 1e-4) << "the sum alone would be beyond f16";
 }
 
@@ -139,13 +137,13 @@ TEST(Sum, SameBitsForAnyNumberOfThreads) {
 }
 
 TEST(Sum, OfNothing) {
-  EXPECT_EQ(sum(zeros({0, 3}, here)).item(), 0);
-  EXPECT_EQ(sum(zeros({0, 3}, here), {0}).to_vector(), (std::vector<double>{0, 0, 0}));
-  EXPECT_EQ(sum(zeros({0, 3}, here), {1}).shape(), Shape{0});
-  EXPECT_TRUE(std::isnan(mean(zeros({0, 3}, here), {0}).to_vector()[0]));
-  EXPECT_EQ(sum(full({1}, std::nan(""), here)).dtype(), DType::f32);
-  EXPECT_TRUE(std::isnan(sum(full({5}, std::nan(""), here)).item()));
-  EXPECT_EQ(sum(full({}, 3, here)).item(), 3);
+  EXPECT_EQ(sum(zeros({0, 3}, on_device())).item(), 0);
+  EXPECT_EQ(sum(zeros({0, 3}, on_device()), {0}).to_vector(), (std::vector<double>{0, 0, 0}));
+  EXPECT_EQ(sum(zeros({0, 3}, on_device()), {1}).shape(), Shape{0});
+  EXPECT_TRUE(std::isnan(mean(zeros({0, 3}, on_device()), {0}).to_vector()[0]));
+  EXPECT_EQ(sum(full({1}, std::nan(""), on_device())).dtype(), DType::f32);
+  EXPECT_TRUE(std::isnan(sum(full({5}, std::nan(""), on_device())).item()));
+  EXPECT_EQ(sum(full({}, 3, on_device())).item(), 3);
 }
 
 TEST(Max, OverAnyAxes) {
@@ -174,6 +172,16 @@ TEST(Max, FirstOfEqualsAndNaN) {
   EXPECT_EQ(grad(max(leaf), {leaf})[0].to_vector(), (std::vector<double>{0, 1, 0, 0}));
 }
 
+TEST(Max, OneHot) {
+  const Tensor labels = values<std::int64_t>({2, 0, 3, -1}, {2, 2});
+  const Tensor y = one_hot(labels, 3, DType::bf16);
+  EXPECT_EQ(y.shape(), (Shape{2, 2, 3}));
+  EXPECT_EQ(y.dtype(), DType::bf16);
+  EXPECT_EQ(y.to_vector(), (std::vector<double>{0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0})) << "nothing for labels out of range";
+  EXPECT_EQ(one_hot(labels, 1, DType::f32).to_vector(), (std::vector<double>{0, 1, 0, 0}));
+  EXPECT_THROW(one_hot(random({2}), 3, DType::f32), Error);
+}
+
 TEST(Reduce, Gradients) {
   const Shape axes[] = {{}, {0}, {1}, {2, 3}, {0, 2, 3}};
   for (const Shape& a : axes) {
@@ -193,7 +201,7 @@ TEST(Expand, RepeatsWithoutMemory) {
   const Tensor x = random({3, 1}, {.lo = -9, .hi = 9, .integers = true}), y = expand(x, {2, 3, 4});
   EXPECT_EQ(y.storage(), x.storage());
   EXPECT_EQ(y.strides(), (Strides{0, 1, 0}));
-  EXPECT_TRUE(equal(y, x + zeros({2, 3, 4}, {.dtype = DType::f64, .device = test_device()})));
+  EXPECT_TRUE(equal(y, x + zeros({2, 3, 4}, on_device({.dtype = DType::f64}))));
   EXPECT_EQ(expand(x, {3, 0}).size(), 0);
   EXPECT_TRUE(equal(sum_to(y, {3, 1}), x * 8));
   EXPECT_EQ(sum_to(x, {3, 1}).id(), x.id());
@@ -253,7 +261,7 @@ TEST(Softmax, Gradients) {
 }
 
 TEST(Reduce, BadArguments) {
-  const Tensor x = zeros({2, 3}, here), whole = zeros({2, 3}, {DType::i64, test_device()});
+  const Tensor x = zeros({2, 3}, on_device()), whole = zeros({2, 3}, on_device({.dtype = DType::i64}));
   const struct {
     const char* says;
     std::function<void()> call;
@@ -266,7 +274,7 @@ TEST(Reduce, BadArguments) {
       {"mean: needs a floating type, got i64; cast it", [&] { mean(whole); }},
       {"max: nothing along axis 0 of shape [0,3]",
        [&] {
-         max(zeros({0, 3}, here));
+         max(zeros({0, 3}, on_device()));
        }},
       {"argmax: axis -3", [&] { argmax(x, -3); }},
       {"expand: shape [2,3] does not broadcast to [2,4]",

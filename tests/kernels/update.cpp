@@ -11,6 +11,7 @@ using namespace cuboid::test;
 
 namespace {
 
+const char* const fast = test_device() == Device::cpu ? "pieces" : "chunks";
 const std::vector<Shape> shapes = {{3}, {2, 5, 3}, {1, 1}, {20'011}, {4, 3, 2, 2, 2}};
 
 Tensors lists(std::uint64_t seed, DType dtype, double lo = -1) {
@@ -70,7 +71,7 @@ std::vector<Case> cases() {
 TEST(Update, StepsFollowTheFormulas) {
   for (const Case& c : cases())
     for (const DType dtype : {DType::f32, DType::f64})
-      for (const char* row : {"pieces", "reference"})
+      for (const char* row : {fast, "reference"})
         for (const bool other_order : {false, true}) {
           const dispatch::Forced forced(join_text("sgd=", row, ",adam=", row, ",average=", row));
           Tensors p = lists(1, dtype), g = lists(11, dtype), a = lists(21, dtype), b = lists(31, dtype, 0);
@@ -109,7 +110,7 @@ TEST(Update, DoesNotDependOnThreads) {
   std::vector<double> norms;
   for (const int t : {1, 4}) {
     set_thread_count(t);
-    norms.push_back(global_norm(lists(5, DType::f32)));
+    norms.push_back(global_norm(lists(5, DType::f32)).item());
   }
   EXPECT_EQ(norms[0], norms[1]);
   set_thread_count(threads);
@@ -117,33 +118,46 @@ TEST(Update, DoesNotDependOnThreads) {
 
 TEST(Update, NormAndScale) {
   for (const DType dtype : {DType::f32, DType::f64})
-    for (const char* row : {"pieces", "reference"}) {
-      const dispatch::Forced forced(join_text("global_norm=", row, ",scale=", row));
+    for (const char* row : {fast, "reference"}) {
+      const dispatch::Forced forced(join_text("global_norm=", row, ",scale=", row, ",clip=", row));
       Tensors x = lists(3, dtype);
       x[1] = laid(x[1], Lies::view);
       long double squares = 0;
       for (const auto& t : x)
         for (const double v : t.to_vector()) squares += static_cast<long double>(v) * static_cast<long double>(v);
-      EXPECT_NEAR(global_norm(x) / static_cast<double>(std::sqrt(squares)), 1, 1e-13);
+      EXPECT_NEAR(global_norm(x).item() / static_cast<double>(std::sqrt(squares)), 1, 1e-13);
       const Tensors y = scaled(x, 0.5);
       for (std::size_t k = 0; k < x.size(); ++k) {
         auto expected = x[k].to_vector();
         for (double& v : expected) v *= 0.5;
         EXPECT_EQ(y[k].to_vector(), expected);
       }
+      const double norm = static_cast<double>(std::sqrt(squares));
+      for (const double limit : {norm / 3, norm * 3}) {
+        const Clipped c = clipped(x, limit);
+        EXPECT_NEAR(c.norm.item() / norm, 1, 1e-13);
+        for (std::size_t k = 0; k < x.size(); ++k) {
+          auto expected = x[k].to_vector();
+          if (limit < norm)
+            for (double& v : expected) v *= limit / (norm + 1e-6);
+          EXPECT_TRUE(close(c.tensors[k], from_values(expected, x[k].shape()), tolerance(dtype))) << limit / norm;
+        }
+      }
     }
-  EXPECT_EQ(global_norm({}), 0);
+  EXPECT_EQ(global_norm({}).item(), 0);
+  EXPECT_TRUE(clipped({}, 1).tensors.empty());
 }
 
 TEST(Update, RefusesWhatDoesNotFit) {
-  const Tensors p{zeros({3})}, other_shape{zeros({4})}, other_type{zeros({3}, {.dtype = DType::f64})};
+  const Tensors p{zeros({3}, on_device())}, other_shape{zeros({4}, on_device())},
+      other_type{zeros({3}, on_device({.dtype = DType::f64}))};
   EXPECT_THROW(sgd_update(p, {}, {}, {}), Error);
   EXPECT_THROW(sgd_update(p, other_shape, {}, {}), Error);
   EXPECT_THROW(sgd_update(p, other_type, {}, {}), Error);
   EXPECT_THROW(sgd_update(p, p, {}, {.momentum = 0.9}), Error);
   EXPECT_THROW(sgd_update({laid(p[0], Lies::view)}, p, {}, {}), Error) << "a parameter must be dense";
   EXPECT_THROW(global_norm({p[0], other_type[0]}), Error) << "two types in one list";
-  const Tensors halves{zeros({3}, {.dtype = DType::bf16})};
+  const Tensors halves{zeros({3}, on_device({.dtype = DType::bf16}))};
   EXPECT_THROW(sgd_update(halves, halves, {}, {}), Error);
 }
 

@@ -119,9 +119,9 @@ TEST(Optimisers, ClipsTheCommonNorm) {
   double squares = 0;
   for (const auto& t : {problem.matrix, problem.vector})
     for (const double g : t.grad().to_vector()) squares += g * g;
-  const double norm = clip_grad_norm({problem.matrix, problem.vector}, 0.5);
+  const double norm = clip_grad_norm({problem.matrix, problem.vector}, 0.5).item();
   EXPECT_NEAR(norm, std::sqrt(squares), 1e-12);
-  EXPECT_NEAR(clip_grad_norm({problem.matrix, problem.vector}, 10), 0.5, 1e-6);
+  EXPECT_NEAR(clip_grad_norm({problem.matrix, problem.vector}, 10).item(), 0.5, 1e-6);
   EXPECT_TRUE(equal(shared, Problem::gradient(problem.matrix, 1))) << "the old gradient is another's as well";
   EXPECT_NE(problem.matrix.grad().to_vector(), shared.to_vector());
 }
