@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "optim/optimiser.h"
 
+#include <cmath>
+
 namespace cuboid {
 
 Optimiser::Optimiser(const char* kind, const NamedTensors& parameters, double lr, double weight_decay, bool decay_vectors,
@@ -17,8 +19,20 @@ Optimiser::Optimiser(const char* kind, const NamedTensors& parameters, double lr
     for (auto& slot : slots_) slot.push_back(zeros_like(p.detach()));
 }
 
-void Optimiser::step() {
+void Optimiser::stage() {
   ++steps_;
+  staged_ = true;
+  const Device device = parameters_.empty() ? Device::cpu : parameters_[0].second.device();
+  if (device == Device::cpu) return;  // nothing there is ever replayed
+  const std::vector<double> now = numbers();
+  const auto count = static_cast<std::int64_t>(now.size());
+  if (!numbers_.defined()) numbers_ = empty({count}, {DType::f64, device});
+  for (std::int64_t i = 0; i < count; ++i)
+    fill(Tensor(numbers_.storage(), i, {}, {}, DType::f64), now[static_cast<std::size_t>(i)]);
+}
+
+void Optimiser::step() {
+  if (!staged_) ++steps_;
   struct Group {
     Tensors parameters, gradients;
     std::vector<Tensors> slots;
@@ -37,6 +51,7 @@ void Optimiser::step() {
     const Group& group = groups[decays];
     if (!group.parameters.empty()) update(group.parameters, group.gradients, group.slots, decays ? weight_decay_ : 0);
   }
+  staged_ = false;
 }
 
 void Optimiser::zero_grad() {
@@ -76,8 +91,14 @@ Sgd::Sgd(const NamedTensors& parameters, SgdOptions o)
 
 void Sgd::update(const Tensors& p, const Tensors& g, const std::vector<Tensors>& slots, double weight_decay) {
   sgd_update(p, g, slots.empty() ? Tensors{} : slots[0],
-             {.lr = lr(), .momentum = options_.momentum, .weight_decay = weight_decay, .nesterov = options_.nesterov});
+             {.lr = lr(),
+              .momentum = options_.momentum,
+              .weight_decay = weight_decay,
+              .nesterov = options_.nesterov,
+              .staged = staged()});
 }
+
+std::vector<double> Sgd::numbers() const { return {lr()}; }
 
 // ---- Adam -------------------------------------------------------------------------------------
 
@@ -98,7 +119,13 @@ void Adam::update(const Tensors& p, const Tensors& g, const std::vector<Tensors>
                .weight_decay = weight_decay,
                .epsilon = options_.epsilon,
                .decoupled = decoupled_,
-               .t = steps()});
+               .t = steps(),
+               .staged = staged()});
+}
+
+std::vector<double> Adam::numbers() const {
+  const auto t = static_cast<double>(steps());
+  return {lr(), 1 - std::pow(options_.beta1, t), 1 - std::pow(options_.beta2, t)};
 }
 
 Tensor clip_grad_norm(const Tensors& parameters, double max_norm) {

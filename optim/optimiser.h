@@ -19,6 +19,10 @@ class Optimiser {
   void set_lr(double lr) { lr_ = lr; }
   /// Parameters without a gradient stay as they are.
   void step();
+  /// For a step() that is captured into a CUDA graph: puts the numbers that change from step to step (learning rate, count)
+  /// where the captured kernels read them. Call it before the capture and before each replay; it takes the step()'s place in
+  /// counting steps.
+  void stage();
   void zero_grad();
   std::int64_t steps() const { return steps_; }
 
@@ -27,6 +31,10 @@ class Optimiser {
   void from_state(const State& state);
 
  protected:
+  /// What stage() puts there: SgdStep::staged, AdamStep::staged.
+  virtual std::vector<double> numbers() const = 0;
+  /// Null in a step() that stage() did not prepare.
+  const double* staged() const { return staged_ && numbers_.defined() ? numbers_.view().as<double>() : nullptr; }
   /// `slots` names the tensors kept per parameter; they start as zeros.
   Optimiser(const char* kind, const NamedTensors& parameters, double lr, double weight_decay, bool decay_vectors,
             const std::vector<std::string>& slots);
@@ -42,6 +50,8 @@ class Optimiser {
   std::vector<std::string> slot_names_;
   std::vector<Tensors> slots_;  // [slot][parameter]
   std::int64_t steps_ = 0;
+  Tensor numbers_;  // on the parameters' device
+  bool staged_ = false;
 };
 
 struct SgdOptions {
@@ -56,6 +66,7 @@ class Sgd : public Optimiser {
   Sgd(const NamedTensors& parameters, SgdOptions options = {});
 
  private:
+  std::vector<double> numbers() const override;
   void update(const Tensors& p, const Tensors& g, const std::vector<Tensors>& slots, double weight_decay) override;
   SgdOptions options_;
 };
@@ -76,6 +87,7 @@ class Adam : public Optimiser {
   Adam(const char* kind, const NamedTensors& parameters, const AdamOptions& options, bool decoupled);
 
  private:
+  std::vector<double> numbers() const override;
   void update(const Tensors& p, const Tensors& g, const std::vector<Tensors>& slots, double weight_decay) override;
   AdamOptions options_;
   bool decoupled_;

@@ -81,7 +81,8 @@ struct ColumnCut {
   }
 };
 
-template <class T, int W>
+/// Flat: the rows lie at one distance from each other.
+template <class T, int W, bool flat>
 __global__ void __launch_bounds__(threads) columns_kernel(ColumnCut cut, const T* x, T* y, double* parts, double scale) {
   using A = Accum<T>;
   GPU_SHARED(double, sums, [W][threads]);
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__(threads) columns_kernel(ColumnCut cut, const T
     const T* from = x + at[0] + column;
 #pragma unroll 4
     for (std::int64_t r = begin + down; r < end; r += cut.down) {
-      const auto v = Packet<T, W>::load(from + cut.axes.element(r));
+      const auto v = Packet<T, W>::load(from + (flat ? r * cut.axes.reduced_strides[0] : cut.axes.element(r)));
       for (int k = 0; k < W; ++k) lane[k] += static_cast<A>(v.at[k]);
     }
   }
@@ -181,7 +182,8 @@ void sum_columns(const View& x, const Out& y, const double& scale) {
       const ColumnCut cut(a, W);
       const std::int64_t blocks = cut.axes.outputs * cut.chunks * cut.groups;
       const Scratch<double> parts(cut.chunks > 1 ? a.outputs * cut.chunks : 0, Device::cuda);
-      gpu::launch(columns_kernel<T, W>, cuboid::cuda::blocks_of(blocks, threads, "sum_columns"), cut, x.as<T>(), y.as<T>(),
+      const auto kernel = a.reduced_rank == 1 ? columns_kernel<T, W, true> : columns_kernel<T, W, false>;
+      gpu::launch(kernel, cuboid::cuda::blocks_of(blocks, threads, "sum_columns"), cut, x.as<T>(), y.as<T>(),
                   part_or_null(parts, cut.chunks), scale);
       if (cut.chunks > 1) add_parts(of_parts(a, cut.chunks, columns), parts.data(), y, scale);
     };

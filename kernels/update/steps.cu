@@ -9,19 +9,26 @@ namespace cuboid::cuda {
 namespace {
 
 // A rule says what becomes of the elements at one place: v[0] is read only, the others are results. A is the type it
-// computes in. `old` rules read the results' old values.
+// computes in. `old` rules read the results' old values. here() is the rule with the numbers that only the device knows.
 
 template <class A>
 struct SgdRule {  // g, p, [m]
   static constexpr bool old = true;
   A lr, momentum, decay, own, carried;  // direction = own g' + carried m
+  const double* staged;
 
   explicit SgdRule(const SgdStep& s)
       : lr(static_cast<A>(s.lr)),
         momentum(static_cast<A>(s.momentum)),
         decay(static_cast<A>(s.weight_decay)),
         own(s.nesterov ? A(1) : A(0)),
-        carried(s.nesterov ? momentum : A(1)) {}
+        carried(s.nesterov ? momentum : A(1)),
+        staged(s.staged) {}
+  __device__ SgdRule here() const {
+    SgdRule r = *this;
+    if (staged) r.lr = static_cast<A>(staged[0]);
+    return r;
+  }
   template <int P>
   __device__ void operator()(A (&v)[P]) const {
     const A d = v[0] + decay * v[1];
@@ -38,18 +45,32 @@ template <class A>
 struct AdamRule {  // g, p, m, v
   static constexpr bool old = true;
   A beta1, rest1, beta2, rest2, rate, scale2, coupled, shrink, inside, outside;
+  double decoupled;  // weight decay
+  const double* staged;
 
   explicit AdamRule(const AdamStep& s)
       : beta1(static_cast<A>(s.beta1)),
         rest1(static_cast<A>(1 - s.beta1)),
         beta2(static_cast<A>(s.beta2)),
         rest2(static_cast<A>(1 - s.beta2)),
-        rate(static_cast<A>(s.lr / (1 - std::pow(s.beta1, static_cast<double>(s.t))))),
-        scale2(static_cast<A>(1 / (1 - std::pow(s.beta2, static_cast<double>(s.t))))),
         coupled(static_cast<A>(s.decoupled ? 0 : s.weight_decay)),
-        shrink(static_cast<A>(s.decoupled ? s.lr * s.weight_decay : 0)),
         inside(static_cast<A>(s.epsilon == Epsilon::inside ? s.eps : 0)),
-        outside(static_cast<A>(s.epsilon == Epsilon::inside ? 0 : s.eps)) {}
+        outside(static_cast<A>(s.epsilon == Epsilon::inside ? 0 : s.eps)),
+        decoupled(s.decoupled ? s.weight_decay : 0),
+        staged(s.staged) {
+    const double t = static_cast<double>(s.t);
+    set(s.lr, 1 - std::pow(s.beta1, t), 1 - std::pow(s.beta2, t));
+  }
+  CUBOID_HD void set(double lr, double correct1, double correct2) {
+    rate = static_cast<A>(lr / correct1);
+    scale2 = static_cast<A>(1 / correct2);
+    shrink = static_cast<A>(lr * decoupled);
+  }
+  __device__ AdamRule here() const {
+    AdamRule r = *this;
+    if (staged) r.set(staged[0], staged[1], staged[2]);
+    return r;
+  }
   __device__ void operator()(A (&v)[4]) const {
     const A d = v[0] + coupled * v[1];
     v[2] = beta1 * v[2] + rest1 * d;
@@ -63,6 +84,7 @@ struct AverageRule {  // x, average
   static constexpr bool old = true;
   A share;
   explicit AverageRule(double decay) : share(static_cast<A>(1 - decay)) {}
+  __device__ AverageRule here() const { return *this; }
   __device__ void operator()(A (&v)[2]) const { v[1] += share * (v[0] - v[1]); }
 };
 
@@ -70,11 +92,11 @@ template <class A>
 struct ScaleRule {  // x, y
   static constexpr bool old = false;
   A factor;
-  explicit ScaleRule(double f) : factor(static_cast<A>(f)) {}
+  CUBOID_HD explicit ScaleRule(double f) : factor(static_cast<A>(f)) {}
+  __device__ ScaleRule here() const { return *this; }
   __device__ void operator()(A (&v)[2]) const { v[1] = factor * v[0]; }
 };
 
-/// The factor is known on the device only.
 struct Clip {
   const double* square_sum;
   double limit;
@@ -84,13 +106,12 @@ struct ClipRule {  // x, y
   static constexpr bool old = false;
   Clip clip;
   explicit ClipRule(const Clip& c) : clip(c) {}
-  __device__ void operator()(A (&v)[2]) const {
-    v[1] = static_cast<A>(clip_factor(std::sqrt(*clip.square_sum), clip.limit)) * v[0];
-  }
+  __device__ ScaleRule<A> here() const { return ScaleRule<A>(clip_factor(std::sqrt(*clip.square_sum), clip.limit)); }
 };
 
 template <class T, int W, class A, class Rule, int P, int N>
-__global__ void __launch_bounds__(update_threads) update_kernel(const Lists<T, P, N> lists, const Rule rule) {
+__global__ void __launch_bounds__(update_threads) update_kernel(const Lists<T, P, N> lists, const Rule given) {
+  const auto rule = given.here();
   const auto c = lists.chunk(static_cast<int>(blockIdx.x));
   const std::int64_t first = c.begin + static_cast<std::int64_t>(threadIdx.x) * W;
 #pragma unroll 2

@@ -10,6 +10,7 @@ namespace cuboid {
 struct SgdStep {
   double lr = 0, momentum = 0, weight_decay = 0;  // weight_decay * p is added to the gradient (coupled L2)
   bool nesterov = false;
+  const double* staged = nullptr;  // on a device: {lr}, read there when the step runs in place of the lr above
 };
 
 /// g' = g + weight_decay p;  m = momentum m + g';  p -= lr (nesterov ? g' + momentum m : m). `momenta` is empty when
@@ -21,8 +22,9 @@ enum class Epsilon : std::uint8_t { outside, inside };  // sqrt(v) + eps, as Kin
 struct AdamStep {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   Epsilon epsilon = Epsilon::outside;
-  bool decoupled = false;  // AdamW: p -= lr weight_decay p before the step; otherwise coupled L2 as in sgd_update
-  std::int64_t t = 1;      // number of this step, from 1: m and v are divided by 1 - beta^t
+  bool decoupled = false;          // AdamW: p -= lr weight_decay p before the step; otherwise coupled L2 as in sgd_update
+  std::int64_t t = 1;              // number of this step, from 1: m and v are divided by 1 - beta^t
+  const double* staged = nullptr;  // on a device: {lr, 1 - beta1^t, 1 - beta2^t}, as for sgd
 };
 
 /// m = beta1 m + (1-beta1) g';  v = beta2 v + (1-beta2) g'^2;  p -= lr m^ / (sqrt(v^) + eps).

@@ -122,6 +122,40 @@ TEST_F(CudaModule, ARunContinuesOnTheOtherDevice) {
   }
 }
 
+/// What a captured step reads on the device is what the others get by value.
+TEST_F(CudaModule, StagedStepsFollowTheSchedule) {
+  const std::function<std::unique_ptr<Optimiser>(Net&)> makers[] = {
+      [](Net& n) { return std::make_unique<Sgd>(n.named_parameters(), SgdOptions{.momentum = 0.9, .weight_decay = 0.1}); },
+      [](Net& n) { return std::make_unique<Adam>(n.named_parameters(), AdamOptions{.weight_decay = 0.1}); },
+      [](Net& n) {
+        return std::make_unique<AdamW>(n.named_parameters(), AdamOptions{.weight_decay = 0.1, .decay_vectors = false});
+      },
+  };
+  for (const auto& make : makers) {
+    Net plain(Device::cuda), other(Device::cuda);
+    const auto a = make(plain), b = make(other);
+    for (Net* net : {&plain, &other})
+      for (const Tensor& p : net->parameters()) p.grad() = to(random(p.shape(), {.seed = 9, .dtype = DType::f32}), Device::cuda);
+    for (int i = 0; i < 5; ++i) {
+      for (Optimiser* o : {a.get(), b.get()}) o->set_lr(0.1 / (i + 1));
+      if (i != 3) b->stage();
+      a->step();
+      b->step();
+    }
+    EXPECT_EQ(b->steps(), 5);
+    EXPECT_TRUE(equal(other.matrix, plain.matrix));
+    EXPECT_TRUE(equal(other.vector, plain.vector));
+  }
+  // The same call, other numbers on the device: what a replay does.
+  const Tensor p = full({5}, 1, {.device = Device::cuda}), g = full({5}, 1, {.device = Device::cuda});
+  const Tensor lr = full({1}, 0.5, {.dtype = DType::f64, .device = Device::cuda});
+  for (const double rate : {0.5, 0.25}) {
+    fill(lr, rate);
+    sgd_update({p}, {g}, {}, {.lr = 100, .staged = lr.view().as<double>()});
+  }
+  EXPECT_EQ(p.to_vector(), std::vector<double>(5, 0.25));
+}
+
 TEST_F(CudaModule, EmaSwapsOnTheDevice) {
   Net net(Device::cuda);
   Ema ema(net, {.decay = 0.5, .warmup = false});

@@ -17,6 +17,7 @@ namespace {
 template <class Layer>
 void check_layer(Layer& layer, const Shape& x_shape, GradcheckOptions options = {}) {
   layer.to(DType::f64);
+  layer.to(test_device());
   Tensors inputs{random(x_shape, {.seed = 9})};
   Visitor v;
   std::vector<Tensor*> slots;
@@ -37,6 +38,7 @@ void check_layer(Layer& layer, const Shape& x_shape, GradcheckOptions options = 
 TEST(Layers, Conv) {
   for (int dims = 1; dims <= 3; ++dims) {
     Conv conv(4, 6, {.dims = dims, .kernel = 3, .stride = 2, .pad = 1, .groups = 2});
+    conv.to(test_device());
     Shape x{2, 4};
     for (int i = 0; i < dims; ++i) x.push_back(5);
     Shape y{2, 6};
@@ -50,12 +52,13 @@ TEST(Layers, Conv) {
   EXPECT_EQ(plain.weight.shape(), (Shape{2, 3, 1, 1}));
   EXPECT_FALSE(plain.bias.defined());
   EXPECT_THROW(Conv(3, 4, {.groups = 2}), Error);
-  EXPECT_THROW(plain(zeros({1, 4, 5, 5})), Error);
+  EXPECT_NE(error_of([&] { plain(zeros({1, 4, 5, 5})); }).find("x has 4 channels"), std::string::npos);
 }
 
 TEST(Layers, Linear) {
   Linear linear(4, 3);
-  EXPECT_EQ(linear(zeros({5, 4})).shape(), (Shape{5, 3}));
+  linear.to(test_device());
+  EXPECT_EQ(linear(zeros({5, 4}, on_device())).shape(), (Shape{5, 3}));
   check_layer(linear, {5, 4}, {.coordinates = 8});
 }
 
@@ -74,6 +77,7 @@ TEST(Layers, Norms) {
 
 TEST(Layers, BatchNormLearnsStatisticsOnlyInTraining) {
   BatchNorm norm(2);
+  norm.to(test_device());
   const Tensor x = random({8, 2, 4}, {.dtype = DType::f32, .lo = 3, .hi = 5});
   norm(x);
   const auto mean = norm.running_mean.to_vector(), var = norm.running_var.to_vector();
@@ -89,7 +93,7 @@ TEST(Layers, DropoutNeedsAKeyAndFollowsIt) {
     Dropout a{0.5}, b{0.5};
     FIELDS(a, b)
   } net;
-  const Tensor x = full({200}, 1);
+  const Tensor x = full({200}, 1, on_device());
   EXPECT_THROW(net.a(x), Error);
   set_random_step(net, 1, 0);
   const auto first = net.a(x).to_vector();
@@ -106,9 +110,13 @@ TEST(Layers, DropoutNeedsAKeyAndFollowsIt) {
 }
 
 TEST(MixedPrecision, ComputesIn16BitsAndKeepsMastersInF32) {
+  const InitScope weights(0);
   Conv3d conv(4, 8, {.pad = 1});
   BatchNorm norm(8, {.activation = Activation::relu});
   Linear head(8, 2);
+  conv.to(test_device());
+  norm.to(test_device());
+  head.to(test_device());
   const Tensor x = random({2, 4, 5, 5, 5}, {.dtype = DType::f32});
   const auto forward = [&] { return head(mean(norm(conv(x)), {2, 3, 4})); };
   const auto tensors = [&] {

@@ -15,7 +15,7 @@ struct Leaf : Module {
   Parameter weight, bias;
   Buffer count;
   FIELDS(weight, bias, count)
-  explicit Leaf(std::int64_t n) : weight(random({n, 2}, {.dtype = DType::f32})), count(zeros({1}, {.dtype = DType::i64})) {}
+  explicit Leaf(std::int64_t n) : weight(random({n, 2}, {.dtype = DType::f32})), count(zeros({1}, on_device({.dtype = DType::i64}))) {}
 };
 
 struct Tree : Module {
@@ -116,7 +116,7 @@ TEST(StateDict, ReportsEveryFaultAtOnceAndChangesNothing) {
   NamedTensors state = {{"first.weight", zeros({4, 2})},
                         {"first.count", zeros({1})},
                         {"layer2.weight", zeros({5, 2})},
-                        {"layer2.count", zeros({1}, {.dtype = DType::i64})},
+                        {"layer2.count", zeros({1}, on_device({.dtype = DType::i64}))},
                         {"other.weight", zeros({3})}};
   EXPECT_EQ(error_of([&] { tree.load_state_dict(state, {}, "best.safetensors"); }),
             "best.safetensors: these are the weights of another net:\n"

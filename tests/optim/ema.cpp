@@ -12,8 +12,8 @@ using namespace cuboid::test;
 namespace {
 
 struct Net : Module {
-  Parameter weight{full({3}, 1)};
-  Buffer statistics{full({2}, 10)};
+  Parameter weight{full({3}, 1, on_device())};
+  Buffer statistics{full({2}, 10, on_device())};
   FIELDS(weight, statistics)
 };
 
@@ -52,7 +52,7 @@ TEST(EmaTest, WarmsUp) {
 TEST(Accumulator, GivesTheGradientOfTheMean) {
   const Tensor w = random({4}).requires_grad(true);
   const auto loss = [&](int i) { return sum(square(w) * random({4}, {.seed = static_cast<std::uint64_t>(i)})); };
-  Tensor whole = zeros({4}, {.dtype = DType::f64});
+  Tensor whole = zeros({4}, on_device({.dtype = DType::f64}));
   for (int i = 0; i < 3; ++i) add_into(whole, grad(loss(i) * (1.0 / 3), {w})[0]);
 
   GradAccumulator first({{"w", w}}, 3);

@@ -20,6 +20,7 @@ struct Net : Module {
   Parameter matrix{normal({6, 5}, {.seed = 1})}, vector{normal({7}, {.seed = 2})};
   Buffer statistics{zeros({4})};
   FIELDS(matrix, vector, statistics)
+  Net() { to(test_device()); }
 };
 
 using MakeOptimiser = std::function<std::unique_ptr<Optimiser>(const NamedTensors&)>;
@@ -41,7 +42,7 @@ struct Training {
   void advance() {
     const auto at = static_cast<std::uint64_t>(step);
     for (const auto& [name, p] : net.named_parameters()) {
-      const Tensor g = normal(p.shape(), {.seed = 3, .stream = static_cast<std::uint64_t>(p.size()), .step = at});
+      const Tensor g = normal(p.shape(), {.seed = 3, .stream = static_cast<std::uint64_t>(p.size()), .step = at}, 0, 1, on_device());
       add_into(g, p.detach());
       p.grad() = g;
     }
