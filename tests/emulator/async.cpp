@@ -29,7 +29,7 @@ void cp_async(void* to, const void* from, int bytes, int from_bytes, Where at) {
     stop("misaligned", "cp.async of ", bytes, " bytes to ", to, " from ", from, " at ", at);
   shared_address(to);
   if (from_bytes) note_read(from, static_cast<std::size_t>(from_bytes), at);
-  note_write(to, size, at);
+  note_copy(to, size, at);
   PendingCopy copy{to, from, bytes, from_bytes, false};
   const Timing timing = options().copies;
   if (timing == Timing::eager || (timing == Timing::random && random_below(8) == 0)) perform(copy);
@@ -46,7 +46,7 @@ void cp_async_wait(int keep) {
   const std::size_t complete = groups.size() - static_cast<std::size_t>(keep), copied = groups[complete - 1];
   for (std::size_t i = 0; i < copied; ++i) {
     perform(copies[i]);
-    race::copy_arrived(copies[i].to, static_cast<std::size_t>(copies[i].bytes));
+    race::arrived(*current, copies[i].to, static_cast<std::size_t>(copies[i].bytes), nullptr);
   }
   copies.erase(copies.begin(), copies.begin() + static_cast<std::ptrdiff_t>(copied));
   groups.erase(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(complete));
@@ -82,7 +82,7 @@ void mbarrier_init(std::uint64_t* p, std::uint32_t count, Where at) {
   const std::uint32_t address = shared_address(p);
   if (address % 8 != 0) stop("misaligned", "mbarrier at ", at);
   if (count == 0 || count > (1u << 20) - 1) stop("mbarrier", "count ", count, " at ", at);
-  note_write(p, 8, at);
+  if (!current->block->mbarriers.contains(address)) note_write(p, 8, at);
   Mbarrier& barrier = current->block->mbarriers[address];
   if (!barrier.waiting.empty()) stop("mbarrier", "initialised at ", at, " while threads wait for it");
   barrier = {};
@@ -130,9 +130,9 @@ void mbarrier_arrive_after_copies(std::uint64_t* p, Where at) {
 
 // ---- the engine --------------------------------------------------------------------------------
 
-void engine_copy(void (*apply)(void*), const void* arguments, std::size_t argument_bytes, std::uint64_t* barrier,
+void engine_copy(void (*apply)(void*), const void* arguments, std::size_t argument_bytes, void* to, std::uint64_t* barrier,
                  std::uint32_t bytes, Where at) {
-  EngineCopy copy{apply, {}, current, barrier ? shared_address(barrier) : ~0u, bytes, current->bulk_group};
+  EngineCopy copy{apply, {}, current, to, barrier ? shared_address(barrier) : ~0u, bytes, current->bulk_group};
   if (argument_bytes > sizeof copy.arguments) stop("async-copy", argument_bytes, " bytes of arguments");
   std::memcpy(copy.arguments, arguments, argument_bytes);
   if (barrier) find(barrier, "an asynchronous copy", at);
@@ -152,7 +152,7 @@ void complete(std::size_t i) {
   Block& block = *copy.issuer->block;
   Mbarrier& barrier = block.mbarriers[copy.mbarrier];
   barrier.bytes -= copy.bytes;
-  race::completes(barrier.clock, block.threads_at_start, copy.issuer->linear);
+  race::arrived(*copy.issuer, copy.to, copy.bytes, &barrier.clock);
   advance(barrier);
 }
 

@@ -28,7 +28,7 @@ void mbarrier_arrive_after_copies(std::uint64_t* barrier, Where at);
 
 /// apply(arguments) moves the bytes at some later time; then `barrier` learns that they have arrived. Without a barrier
 /// the copy belongs to the thread's bulk group.
-void engine_copy(void (*apply)(void*), const void* arguments, std::size_t argument_bytes, std::uint64_t* barrier,
+void engine_copy(void (*apply)(void*), const void* arguments, std::size_t argument_bytes, void* to, std::uint64_t* barrier,
                  std::uint32_t bytes, Where at);
 void bulk_commit();
 /// All bulk groups but the last `keep` are complete.

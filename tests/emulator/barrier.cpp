@@ -36,11 +36,12 @@ void check_named(const Barrier& barrier, int id, int threads, Where at) {
     stop("named-barrier", "barrier ", id, " is used with ", barrier.expected, " and with ", threads, " threads at ", at);
 }
 
-/// All threads of `threads` live ones meet in `waiting`.
-void meet(std::vector<Thread*>& waiting, std::size_t threads, const char* doing, Where at) {
+/// All of `threads` live ones meet in `waiting`; `met` tells the race model.
+template <class Met>
+void meet(std::vector<Thread*>& waiting, std::size_t threads, const char* doing, Where at, Met&& met) {
   waiting.push_back(current);
   if (waiting.size() < threads) return wait(State::barrier, doing, at);
-  race::all_met();
+  met();
   for (Thread* t : waiting) make_ready(t);
   waiting.clear();
   leave();
@@ -96,17 +97,19 @@ Votes barrier_vote(bool vote, Where at) {
 
 void grid_sync(Where at) {
   if (!machine.launch.cooperative) stop("grid-sync", "grid_sync at ", at, " in a launch that is not cooperative");
-  meet(machine.grid_waiting, machine.threads_left, "grid_sync", at);
+  meet(machine.grid_waiting, machine.threads_left, "grid_sync", at, race::all_met);
 }
 
 void cluster_sync(Where at) {
   std::size_t alive = 0;
-  for (int i = 0; i < machine.launch.cluster; ++i) {
-    const Block& block = *machine.blocks[static_cast<std::size_t>(i)];
+  const auto first = machine.launch.cluster > 1 ? machine.blocks.begin() : machine.blocks.begin() + current->block->slot;
+  const std::vector<Block*> cluster(first, first + machine.launch.cluster);
+  for (const Block* member : cluster) {
+    const Block& block = *member;
     alive += static_cast<std::size_t>(block.alive);
     if (options().strict && block.exited) stop("barrier-divergence", "cluster_sync at ", at, " after threads exited");
   }
-  meet(machine.cluster_waiting, alive, "cluster_sync", at);
+  meet(machine.cluster_waiting, alive, "cluster_sync", at, [&] { race::cluster_met(cluster); });
 }
 
 unsigned cluster_rank() { return machine.launch.cluster > 1 ? current->block->slot : 0; }

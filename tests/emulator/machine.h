@@ -125,6 +125,7 @@ struct EngineCopy {
   void (*apply)(void*);
   alignas(64) unsigned char arguments[512];
   Thread* issuer;
+  void* to;                       // in shared memory; nullptr for stores
   std::uint32_t mbarrier, bytes;  // ~0u: no mbarrier, but a bulk group of the issuing thread
   std::uint32_t group;
 };

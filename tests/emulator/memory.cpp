@@ -77,9 +77,10 @@ void copy_async(void* to, const void* from, std::size_t bytes, Kind kind, stream
                     [=] {
                       check_now();
                       const void* source = taken ? taken->data() : from;
-                      if (from_device) race::copied_from(source, bytes, at);
+                      if (from_device) race::host_reads(source, bytes, at);
                       std::memmove(to, source, bytes);
-                      if (to_device) race::written_by_host(to, bytes);
+                      if (to_device) race::host_writes(to, bytes, at);
+                      if (from_device && to_device) race::host_copies(to, from, bytes);
                     },
                 .host = pinned});
   if (kind == Kind::d2h && !pinned) stream_synchronize(stream, at);
@@ -91,7 +92,7 @@ void fill_bytes_async(void* to, int value, std::size_t bytes, stream_t stream, W
   push(stream, {.run = [=] {
          check_device(to, bytes, "fill", at);
          std::memset(to, value, bytes);
-         race::written_by_host(to, bytes);
+         race::host_writes(to, bytes, at);
        }});
 }
 

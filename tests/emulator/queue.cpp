@@ -38,7 +38,11 @@ bool can_run(const Stream& s) {
 void run_first(Stream& s) {
   const Operation first = std::move(s.queue.front());
   s.queue.pop_front();
-  if (first.run) first.run();
+  if (!first.run) return order::merge(s.done, first.event->done);
+  order::starts(&s, s.done, first.queued);
+  first.run();
+  order::ends();
+  if (first.event) first.event->done = s.done;
 }
 
 void drop_all() {
@@ -68,6 +72,7 @@ std::recursive_mutex& device_lock() { return device().lock; }
 Stream& stream_of(Stream* stream) { return stream ? *stream : device().default_stream; }
 
 Stream* new_stream() {
+  order::more_streams();
   device().streams.push_back(new Stream);
   return device().streams.back();
 }
@@ -87,6 +92,7 @@ void append(Stream* stream, Operation operation) {
     s.capture->operations.push_back(std::move(operation));
     return;
   }
+  operation.queued = order::host();
   s.queue.push_back(std::move(operation));
   const Timing timing = options().streams;
   if (timing == Timing::eager) return run_until(nullptr, all_idle);
@@ -128,6 +134,7 @@ void run_until(const Stream* wanted, const std::function<bool()>& done) {
 void run_all_quietly() noexcept {
   try {
     run_until(nullptr, all_idle);
+    host_has_waited_for_all();
   } catch (...) {
     keep_error();
   }
@@ -139,6 +146,15 @@ void throw_kept() {
 
 bool all_idle() {
   return std::all_of(device().streams.begin(), device().streams.end(), [](const Stream* s) { return s->queue.empty(); });
+}
+
+void host_has_waited(const order::Counts& done) {
+  order::host_learns(done);
+  if (all_idle()) order::idle();
+}
+void host_has_waited_for_all() {
+  for (const Stream* s : device().streams) order::host_learns(s->done);
+  order::idle();
 }
 
 bool uses_host(const void* p) {

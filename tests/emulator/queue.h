@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "tests/emulator/order.h"
 #include "tests/emulator/stream.h"
 
 namespace cuboid::emulator {
@@ -14,6 +15,7 @@ namespace cuboid::emulator {
 struct EventState {
   std::uint64_t recorded = 0, reached = 0;  // numbers of the last record queued and done
   double milliseconds = 0;                  // when it was reached
+  order::Counts done;                       // by then
   Graph* capture = nullptr;                 // recorded while this graph was captured
 };
 struct Event {
@@ -26,12 +28,14 @@ struct Operation {
   std::shared_ptr<EventState> event;  // a record of it, or, without `run`, a wait for it
   std::uint64_t number = 0;           // of the record
   const void* host = nullptr;         // pinned memory it will use
+  order::Counts queued;               // what was done when it was queued
 };
 struct Graph {
   std::vector<Operation> operations;
 };
 struct Stream {
   std::deque<Operation> queue;
+  order::Counts done;
   Graph* capture = nullptr;
 };
 
@@ -53,6 +57,9 @@ void run_all_quietly() noexcept;
 /// Throws an error that was kept.
 void throw_kept();
 bool all_idle();
+/// Work queued from now on comes after what is done.
+void host_has_waited(const order::Counts& done);
+void host_has_waited_for_all();
 /// True when queued work will use this host memory.
 bool uses_host(const void* p);
 /// Streams under capture by `graph` go back to normal.

@@ -3,7 +3,8 @@
 //
 // Time is one counter; each synchronisation advances it. "Floors" say: whatever the others of my warp, block, launch did
 // before that time is ordered with what I do now. Barriers raise floors of whole groups; mbarriers, named barriers and
-// fences carry clocks, one time per thread of the block (Fidge 1988, Mattern 1989).
+// fences carry clocks, one time per thread of the block (Fidge 1988, Mattern 1989). Streams and events have clocks of their
+// own: order.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -45,41 +46,41 @@ struct WarpClock {
 };
 struct BlockClock {
   Time floor = 0;
-  Time remote_use = 0;  // last time another block of the cluster used this one's shared memory
+  bool used_by_others = false;  // another block of the cluster used its shared memory since the last cluster_sync
   OtherBlocks others;
 };
 
-Time now();
 /// Later than everything so far.
 Time tick();
 
 void start_launch();
 void start_block(Block& block);
-void start_thread(Thread& thread, std::uint64_t block, std::uint32_t linear);
-bool in_this_launch(Time time);
-/// What was found in this launch, one line each; empty when nothing was.
+void start_thread(Thread& thread);
+/// What was found since it was last asked, one line each; empty when nothing was.
 std::string findings();
 
-/// All threads waiting have met in a barrier of the whole block; lanes of `mask` have met; all threads of the launch have.
+/// All threads waiting have met in a barrier of the whole block; lanes of `mask` have met; so have the blocks of a cluster,
+/// all threads of the launch.
 void block_met(Block& block, const std::vector<Thread*>& threads);
 void lanes_met(Warp& warp, std::uint32_t mask);
+void cluster_met(const std::vector<Block*>& blocks);
 void all_met();
 /// The current thread gives what it knows to `clock`; `thread` learns what is in `clock`.
 void release(Clock& clock);
 void acquire(Thread& thread, const Clock& clock);
-/// `clock` learns what thread `linear` of a block of `threads` did up to now: a copy it issued has completed.
-void completes(Clock& clock, int threads, std::uint32_t linear);
-/// Whatever threads [first, first + count) did before `time` is ordered with what the current thread does next.
+/// Whatever threads [first, first + count) of the block did before `time` is ordered with what the current thread does next.
 void learn(std::uint32_t first, std::uint32_t count, Time time);
-/// The thread's own cp.async into `to` is complete: the write counts as made now.
-void copy_arrived(const void* to, std::size_t bytes);
+/// An asynchronous copy of `issuer` into `to` is complete: the write counts as made now. `clock` (may be null) learns of it.
+void arrived(const Thread& issuer, const void* to, std::size_t bytes, Clock* clock);
 
-void shared_memory_moved();
 void device_memory_at(const void* base, std::size_t bytes);
-/// Memory that starts a life of its own: nothing written yet, or written by the host.
+void shared_memory_at(const void* base, std::size_t bytes);
+/// Memory that starts a life of its own: nothing was written yet.
 void fresh(const void* p, std::size_t bytes);
-void written_by_host(const void* p, std::size_t bytes);
-/// A copy reads device memory.
-void copied_from(const void* p, std::size_t bytes, Where at);
+/// A copy or fill between kernels writes or reads device memory.
+void host_writes(const void* p, std::size_t bytes, Where at);
+void host_reads(const void* p, std::size_t bytes, Where at);
+/// After host_writes: what was never written stays so.
+void host_copies(const void* to, const void* from, std::size_t bytes);
 
 }  // namespace cuboid::emulator::race

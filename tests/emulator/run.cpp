@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 #include "tests/emulator/device_heap.h"
@@ -14,8 +15,16 @@ namespace {
 constexpr std::size_t stack_bytes = 256 << 10;  // address space; its lowest page is a guard
 const Kernel* kernel;
 
+/// Local arrays that a kernel forgets to initialise are full of NaN. (-ftrivial-auto-var-init of g++ 12 loses stores.)
+[[gnu::noinline]] void poison_stack() {
+  char bytes[8 << 10];
+  std::memset(bytes, 0xff, sizeof bytes);
+  asm volatile("" : : "r"(bytes) : "memory");
+}
+
 [[noreturn]] void thread_body() {
   for (;;) {  // the fiber serves one device thread after another
+    if (checking()) poison_stack();
     kernel->call(kernel->data.get());
     thread_exits();  // the fiber may have become a thread of the next block
     leave();
@@ -41,7 +50,7 @@ void reserve(std::size_t blocks, std::size_t threads) {
     if (machine.arenas) munmap(machine.arenas, machine.arenas_bytes);
     machine.arenas_bytes = blocks * arena_bytes;
     machine.arenas = map_memory(machine.arenas_bytes);
-    race::shared_memory_moved();
+    race::shared_memory_at(machine.arenas, machine.arenas_bytes);
   }
   if (machine.threads.size() < threads) {
     if (machine.stacks) munmap(machine.stacks, machine.stacks_bytes);
@@ -82,7 +91,7 @@ void start_thread(Block& block, std::uint32_t linear) {
   t.accumulators.clear();
   t.wgmma_fenced = false;
   t.wgmma_group = t.bulk_group = 0;
-  race::start_thread(t, block.linear, linear);
+  race::start_thread(t);
   make_ready(&t);
 }
 
@@ -110,7 +119,7 @@ void start_block(Block& block) {
 }
 
 void block_ends(Block& block) {
-  if (block.clock.remote_use && race::in_this_launch(block.clock.remote_use))
+  if (block.clock.used_by_others)
     stop("cluster", "the block exits although another block used its shared memory after the last cluster_sync");
   for (const auto& [address, barrier] : block.mbarriers)
     if (barrier.bytes) stop("mbarrier", "the block ends while ", barrier.bytes, " bytes are expected at an mbarrier");

@@ -35,6 +35,7 @@ void stream_synchronize(stream_t stream, Where at) {
   refuse_in_capture(stream, "stream_synchronize", at);
   const Stream& s = stream_of(stream);
   run_until(&s, [&] { return s.queue.empty(); });
+  host_has_waited(s.done);
 }
 
 bool stream_query(stream_t stream) {
@@ -43,6 +44,7 @@ bool stream_query(stream_t stream) {
   const Stream& s = stream_of(stream);
   bool asked = false;  // something happens between two questions
   run_until(&s, [&] { return s.queue.empty() || std::exchange(asked, true); });
+  if (s.queue.empty()) host_has_waited(s.done);
   return s.queue.empty();
 }
 
@@ -82,6 +84,7 @@ void event_synchronize(event_t event, Where at) {
   const auto state = event->state;
   if (state->capture) stop("capture", "event_synchronize at ", at, ": the event was recorded in a capture");
   run_until(nullptr, [&] { return state->reached >= state->recorded; });
+  host_has_waited(state->done);
 }
 
 bool event_query(event_t event) {
@@ -90,7 +93,9 @@ bool event_query(event_t event) {
   const auto state = event->state;
   bool asked = false;
   run_until(nullptr, [&] { return state->reached >= state->recorded || std::exchange(asked, true); });
-  return state->reached >= state->recorded;
+  if (state->reached < state->recorded) return false;
+  host_has_waited(state->done);
+  return true;
 }
 
 float event_elapsed(event_t from, event_t to) {
@@ -107,6 +112,7 @@ void synchronize(Where) {
   const Lock lock(device_lock());
   throw_kept();
   run_until(nullptr, all_idle);
+  host_has_waited_for_all();
 }
 
 void last_error(Where) {

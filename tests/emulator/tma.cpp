@@ -137,7 +137,7 @@ void tma_load(void* to, const gpu::TensorMap* map, std::uint64_t* barrier, const
   });
   note_async_write(to, bytes, at);
   std::memset(to, 0xff, bytes);
-  engine_copy(apply_load, &t, sizeof t, barrier, bytes, at);
+  engine_copy(apply_load, &t, sizeof t, to, barrier, bytes, at);
 }
 
 void tma_store(const gpu::TensorMap* map, const void* from, const std::array<int, 5>& coordinates, int rank, Where at) {
@@ -145,9 +145,9 @@ void tma_store(const gpu::TensorMap* map, const void* from, const std::array<int
   const auto bytes = static_cast<std::uint32_t>(rows_of(t.map)) * row_bytes(t.map);
   note_async_read(from, bytes, at);
   each_row(t, [&](std::uint64_t, char* to, std::uint32_t, std::uint32_t n) {
-    if (to) note_async_write(to, n, at);
+    if (to) note_write(to, n, at);
   });
-  engine_copy(apply_store, &t, sizeof t, nullptr, bytes, at);
+  engine_copy(apply_store, &t, sizeof t, nullptr, nullptr, bytes, at);
 }
 
 namespace {
@@ -170,7 +170,7 @@ void bulk_load(void* to, const void* from, std::uint32_t bytes, std::uint64_t* b
     const auto* c = static_cast<const Bytes*>(p);
     std::memcpy(c->to, c->from, c->bytes);
   };
-  engine_copy(apply, &copy, sizeof copy, barrier, bytes, at);
+  engine_copy(apply, &copy, sizeof copy, to, barrier, bytes, at);
 }
 
 }  // namespace cuboid::emulator
