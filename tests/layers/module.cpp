@@ -15,7 +15,8 @@ struct Leaf : Module {
   Parameter weight, bias;
   Buffer count;
   FIELDS(weight, bias, count)
-  explicit Leaf(std::int64_t n) : weight(random({n, 2}, {.dtype = DType::f32})), count(zeros({1}, on_device({.dtype = DType::i64}))) {}
+  explicit Leaf(std::int64_t n)
+      : weight(random({n, 2}, {.dtype = DType::f32})), count(zeros({1}, on_device({.dtype = DType::i64}))) {}
 };
 
 struct Tree : Module {

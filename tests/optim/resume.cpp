@@ -42,7 +42,8 @@ struct Training {
   void advance() {
     const auto at = static_cast<std::uint64_t>(step);
     for (const auto& [name, p] : net.named_parameters()) {
-      const Tensor g = normal(p.shape(), {.seed = 3, .stream = static_cast<std::uint64_t>(p.size()), .step = at}, 0, 1, on_device());
+      const Tensor g =
+          normal(p.shape(), {.seed = 3, .stream = static_cast<std::uint64_t>(p.size()), .step = at}, 0, 1, on_device());
       add_into(g, p.detach());
       p.grad() = g;
     }
