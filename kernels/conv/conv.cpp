@@ -16,12 +16,16 @@ namespace {
 constexpr Impl<ConvForward> forward_rows[] = {
 #if CUBOID_CUDA
     {"depthwise", Device::cuda, cuda::depthwise::forward_fits, cuda::depthwise::conv_forward},
+    {"stem", Device::cuda, cuda::stem::forward_fits, cuda::stem::conv_forward},
 #if CUBOID_CUBLAS
     {"cublas", Device::cuda, cublas::forward_fits, cublas::conv_forward},
 #endif
 #if CUBOID_CUDNN
     {"cudnn", Device::cuda, cudnn::forward_fits, cudnn::conv_forward},
 #endif
+    {"gemm", Device::cuda, cuda::gemm::forward_fits, cuda::gemm::conv_forward},
+    {"mma", Device::cuda, cuda::mma::forward_fits, cuda::mma::conv_forward},
+    {"simt", Device::cuda, cuda::simt::forward_fits, cuda::simt::conv_forward},
     {"reference", Device::cuda, always, cuda::conv_forward},
 #endif
     {"depthwise", Device::cpu, depthwise::forward_fits, depthwise::conv_forward},
@@ -39,6 +43,9 @@ constexpr Impl<ConvInput> input_rows[] = {
 #if CUBOID_CUDNN
     {"cudnn", Device::cuda, cudnn::input_fits, cudnn::conv_input},
 #endif
+    {"gemm", Device::cuda, cuda::gemm::input_fits, cuda::gemm::conv_input},
+    {"mma", Device::cuda, cuda::mma::input_fits, cuda::mma::conv_input},
+    {"simt", Device::cuda, cuda::simt::input_fits, cuda::simt::conv_input},
     {"reference", Device::cuda, always, cuda::conv_input},
 #endif
     {"depthwise", Device::cpu, depthwise::input_fits, depthwise::conv_input},
@@ -50,12 +57,16 @@ constexpr Impl<ConvInput> input_rows[] = {
 constexpr Impl<ConvWeight> weight_rows[] = {
 #if CUBOID_CUDA
     {"depthwise", Device::cuda, cuda::depthwise::weight_fits, cuda::depthwise::conv_weight},
+    {"stem", Device::cuda, cuda::stem::weight_fits, cuda::stem::conv_weight},
 #if CUBOID_CUBLAS
     {"cublas", Device::cuda, cublas::weight_fits, cublas::conv_weight},
 #endif
 #if CUBOID_CUDNN
     {"cudnn", Device::cuda, cudnn::weight_fits, cudnn::conv_weight},
 #endif
+    {"gemm", Device::cuda, cuda::gemm::weight_fits, cuda::gemm::conv_weight},
+    {"mma", Device::cuda, cuda::mma::weight_fits, cuda::mma::conv_weight},
+    {"simt", Device::cuda, cuda::simt::weight_fits, cuda::simt::conv_weight},
     {"reference", Device::cuda, always, cuda::conv_weight},
 #endif
     {"depthwise", Device::cpu, depthwise::weight_fits, depthwise::conv_weight},

@@ -49,7 +49,7 @@ __device__ void stage_weights(const T* w, int channels, int first, int width, in
 /// Lines of outputs in strips; KW taps along the line at stride SW, no dilation along it. Serves the gradient of the input
 /// too where the stride is 1: then `flip`.
 template <class T, int V, int KW, int SW>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 3)
     strip_kernel(Walk<int> s, Chunk chunk, const T* x, const T* w, const T* bias, T* y, bool flip, int strips) {
   gpu::SmemAlloc shared;
   const int channels = s.groups, width = chunk.packets * V, taps = s.kernel[0] * s.kernel[1] * KW;
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(threads)
 
 /// Voxel by voxel, any stride and dilation: of the outputs, or (`backward`) of the inputs.
 template <class T, int V, bool backward>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 3)
     gather_kernel(Walk<int> s, Chunk chunk, const T* from, const T* w, const T* bias, T* to, int voxels) {
   gpu::SmemAlloc shared;
   const int channels = s.groups, width = chunk.packets * V, taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(threads)
 
 /// parts[piece][tap][channel]: the sums over one piece of the output lines. blockIdx: piece, channels, a run of KW taps.
 template <class T, int V, int KW>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 3)
     weight_kernel(Walk<int> s, Chunk chunk, const T* dy, const T* x, float* parts, int lines, int length) {
   gpu::SmemAlloc shared;
   const int channels = s.groups, width = chunk.packets * V, taps = s.kernel[0] * s.kernel[1] * s.kernel[2];

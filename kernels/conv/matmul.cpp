@@ -84,6 +84,8 @@ constexpr Impl<Matmul> rows[] = {
     {"cublas", Device::cuda, cublas::matmul_fits, cublas::matmul},
 #endif
 #if CUBOID_CUDA
+    {"mma", Device::cuda, cuda::mma::matmul_fits, cuda::mma::matmul},
+    {"simt", Device::cuda, cuda::simt::matmul_fits, cuda::simt::matmul},
     {"reference", Device::cuda, always, cuda::matmul},
 #endif
 #if CUBOID_ONEDNN

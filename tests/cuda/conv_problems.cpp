@@ -12,20 +12,20 @@ std::int64_t one_of(Random& r, const std::int64_t (&values)[N]) {
   return values[r.integer(0, static_cast<std::int64_t>(N) - 1)];
 }
 
-/// Around vectors of 4 and 8 and tiles of 16 to 128; half of them whole vectors.
-std::int64_t channels(Random& r) {
-  return r.integer(0, 1) ? one_of(r, {8, 16, 24, 32, 40, 48, 64, 72, 96, 128, 136})
-                         : one_of(r, {1, 2, 3, 4, 5, 7, 9, 12, 15, 17, 20, 31, 33, 47, 63, 65, 100, 127, 129});
+/// Around vectors of 4 and 8 and tiles of 16 to 128; some of them, or most, whole vectors.
+std::int64_t channels(Random& r, bool whole) {
+  return r.integer(0, whole ? 9 : 1) ? one_of(r, {8, 16, 24, 32, 40, 48, 64, 72, 96, 128, 136})
+                                     : one_of(r, {1, 2, 3, 4, 5, 7, 9, 12, 15, 17, 20, 31, 33, 47, 63, 65, 100, 127, 129});
 }
 
 ConvProblem one_problem(Random& r) {
   const auto kind = r.integer(0, 11);
-  const bool depthwise = kind == 0, stem = kind == 1 || kind == 2, plain = kind >= 8;
+  const bool depthwise = kind == 0, stem = kind == 1 || kind == 2, plain = kind >= 6;
   const int rank = static_cast<int>(r.integer(0, 3) ? 3 : r.integer(1, 2));
   ConvProblem p;
   p.spec.groups = depthwise ? one_of(r, {2, 7, 8, 16, 33, 40, 64, 136}) : kind == 3 ? r.integer(2, 4) : 1;
-  const std::int64_t inputs = depthwise ? 1 : stem ? one_of(r, {1, 1, 1, 2, 3, 4}) : channels(r);
-  const std::int64_t outputs = depthwise ? one_of(r, {1, 1, 1, 2}) : channels(r);
+  const std::int64_t inputs = depthwise ? 1 : stem ? one_of(r, {1, 1, 1, 2, 3, 4}) : channels(r, plain);
+  const std::int64_t outputs = depthwise ? one_of(r, {1, 1, 1, 2}) : channels(r, plain);
   p.x = {one_of(r, {1, 1, 2, 3, 5}), inputs * p.spec.groups};
   p.w = {outputs * p.spec.groups, inputs};
   for (int i = 0; i < rank; ++i) {
@@ -40,6 +40,7 @@ ConvProblem one_problem(Random& r) {
   }
   p.dtype = plain || r.integer(0, 1) ? (r.integer(0, 2) ? DType::bf16 : DType::f32) : r.integer(0, 4) ? DType::f16 : DType::f64;
   p.bias = r.integer(0, 1) == 1;
+  p.tf32 = r.integer(0, 1) == 1;
   p.lies = r.integer(0, 11) ? Lies::channels_last : r.integer(0, 1) ? Lies::contiguous : Lies::view;
   return p;
 }
@@ -79,6 +80,7 @@ std::vector<ConvProblem> conv_problems(std::size_t count, std::uint64_t seed, do
 }
 
 std::string compare_conv_rows(const ConvProblem& p, ConvCounts& counts) {
+  const Tf32 scope(p.tf32);  // its 10 bits of mantissa hold these numbers
   const Tensor x = whole_numbers(p.x, p.dtype, p.lies, 1), w = whole_numbers(p.w, p.dtype, Lies::contiguous, 2);
   const Tensor g = whole_numbers(p.y(), p.dtype, p.lies, 3);
   const Tensor bias = p.bias ? whole_numbers({p.w[0]}, p.dtype, Lies::contiguous, 4) : Tensor();

@@ -7,15 +7,28 @@
 #include <vector>
 
 #include "kernels/conv/conv.h"
+#include "kernels/dispatch.h"
 #include "tests/test.h"
 
 namespace cuboid::test {
+
+/// Scope guard: f32 products may use TF32, or not.
+class Tf32 {
+ public:
+  explicit Tf32(bool on) { dispatch::set_tf32(on); }
+  Tf32(const Tf32&) = delete;
+  Tf32& operator=(const Tf32&) = delete;
+  ~Tf32() { dispatch::set_tf32(before_); }
+
+ private:
+  bool before_ = dispatch::tf32();
+};
 
 struct ConvProblem {
   Shape x, w;
   ConvSpec spec;
   DType dtype = DType::f32;
-  bool bias = false;
+  bool bias = false, tf32 = false;
   Lies lies = Lies::channels_last;
 
   Shape y() const { return spec.output_shape(x, w); }
