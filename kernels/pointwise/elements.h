@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // For the .cu files of this room: the kernels of elementwise ops, for any functor.
 #pragma once
-#include "core/packet.h"
-#include "kernels/launch.h"
+#include "core/launch.h"
+#include "core/packet_rows.h"
 #include "kernels/pointwise/cuda.h"
 #include "kernels/pointwise/math.h"
 
@@ -55,8 +55,8 @@ __device__ void write(T value, void* to, std::int64_t at, DType dtype) {
 
 template <class F, class T, int N>
 __global__ void elements_kernel(Elements<N> e, Constants c) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < e.index.size; i += step) {
+  const std::int64_t step = gridDim.x * blockDim.x;
+  for (std::int64_t i = blockIdx.x * blockDim.x + threadIdx.x; i < e.index.size; i += step) {
     std::int64_t at[N + 1];
     e.index.at(i, at);
     T x[N];
@@ -77,70 +77,33 @@ void launch_elements(const std::array<View, N + 1>& views, const Constants& c) {
 
 // ---- packets -----------------------------------------------------------------------------------
 
-/// Operand 0 is the result. Rows of `length` elements; `rows` has the offset of each row. An operand that repeats has one
-/// element per row.
-template <class T, int N>
-struct PacketRows {
-  T* data[N + 1];
-  bool repeats[N + 1];
-  std::int64_t length, packets;  // of a row
-  Indexer<N + 1> rows;
-};
-
 template <class F, class T, int N>
-__global__ void packets_kernel(PacketRows<T, N> p, Constants c) {
+__global__ void packets_kernel(PacketRows<N + 1> rows, std::array<T*, N + 1> data, Constants c) {
   constexpr int width = packet_width<T>;
   using A = Accum<T>;
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x, count = p.rows.size * p.packets;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    std::int64_t row = 0, at[N + 1] = {};
-    if (p.rows.size > 1) {
-      row = i / p.packets;
-      p.rows.at(row, at);
-    }
-    const std::int64_t first = (i - row * p.packets) * width, left = p.length - first;
-    const int n = left < width ? static_cast<int>(left) : width;
+  const std::int64_t step = gridDim.x * blockDim.x, size = rows.rows.size * rows.packets;
+  for (std::int64_t i = blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step) {
+    std::int64_t at[N + 1];
+    const int count = rows.at(i, width, at);
     Packet<T, width> x[N], y;
-    for (int k = 0; k < N; ++k) {
-      const T* from = p.data[k + 1] + at[k + 1];
-      if (p.repeats[k + 1]) {
-        const T value = *from;
-        for (int j = 0; j < width; ++j) x[k].at[j] = value;
-      } else if (n == width) {
-        x[k] = Packet<T, width>::load(from + first);
-      } else {
-        for (int j = 0; j < width; ++j) x[k].at[j] = from[first + (j < n ? j : 0)];
-      }
-    }
+    for (int k = 0; k < N; ++k)
+      x[k] = load_some<width>(static_cast<const T*>(data[k + 1] + at[k + 1]), rows.repeats[k + 1] ? 1 : count);
     for (int j = 0; j < width; ++j) {
       A values[N];
       for (int k = 0; k < N; ++k) values[k] = static_cast<A>(x[k].at[j]);
       y.at[j] = static_cast<T>(applied<F>(values, c));
     }
-    T* to = p.data[0] + at[0] + first;
-    if (n == width) {
-      y.store(to);
-    } else {
-      for (int j = 0; j < width; ++j)
-        if (j < n) to[j] = y.at[j];
-    }
+    store_some(y, data[0] + at[0], count);
   }
 }
 
 template <class F, int N>
 void launch_packets(const std::array<View, N + 1>& views, const Constants& c) {
-  Indexer<N + 1> index = Indexer<N + 1>::of(views);
-  const int inner = index.rank - 1;
-  const std::int64_t length = index.dims[inner];
   const auto as = [&]<class T>() {
-    PacketRows<T, N> p{{}, {}, length, (length + packet_width<T> - 1) / packet_width<T>, index};
-    for (std::size_t k = 0; k <= N; ++k) {
-      p.data[k] = views[k].template as<T>();
-      p.repeats[k] = index.strides[k][inner] == 0;
-    }
-    p.rows.rank = inner;
-    p.rows.size /= length;
-    gpu::launch(packets_kernel<F, T, N>, over(p.rows.size * p.packets, F::name), p, c);
+    const auto rows = PacketRows<N + 1>::of(views, packet_width<T>);
+    std::array<T*, N + 1> data;
+    for (std::size_t k = 0; k <= N; ++k) data[k] = views[k].template as<T>();
+    gpu::launch(packets_kernel<F, T, N>, over(rows.size(), F::name), rows, data, c);
   };
   switch (views[0].dtype) {
     case DType::f32:

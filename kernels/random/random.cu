@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Element i in row-major order belongs to word i % 4 of block i / 4, whatever the memory order.
+#include "core/launch.h"
 #include "core/packet.h"
-#include "kernels/launch.h"
 #include "kernels/random/cuda.h"
 
 namespace cuboid::cuda {
 namespace {
 
-__device__ std::int64_t first_job() { return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
-__device__ std::int64_t all_threads() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
+__device__ std::int64_t first_job() { return blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ std::int64_t all_threads() { return gridDim.x * blockDim.x; }
 
 /// Strides as they are given, and none in common.
 template <int N>
