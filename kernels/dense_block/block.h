@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the fused dense block's passes share: sizes, units of work, batch norm as a scale and a shift, statistics.
+// What the fused dense block's passes on the CPU share: units of work, batch norm as a scale and a shift, statistics.
 //
 // Memory of a block with V = n*d*h*w voxels: the slab [V][first + layers * growth] (the op's result), per layer the
 // bottleneck z = conv1(...) [V][mid], and mean and 1/sqrt(var + eps) of every norm. Nothing else is kept for the backward
@@ -9,22 +9,10 @@
 
 #include "core/device.h"
 #include "core/tensor.h"
+#include "kernels/dense_block/geometry.h"
 #include "kernels/dense_block/simd.h"
-#include "kernels/dense_block/winograd.h"
 
 namespace cuboid::dense {
-
-struct Geometry {
-  std::int64_t n, d, h, w;                  // 2D has d = 1
-  std::int64_t first, growth, mid, layers;  // channels of x, new ones per layer, of the bottleneck
-  std::int64_t depth_taps;                  // of conv2: 3, or 1 in 2D
-  std::int64_t plane() const { return h * w; }
-  std::int64_t voxels() const { return n * d * plane(); }
-  std::int64_t channels(std::int64_t layer) const { return first + layer * growth; }  // what a layer reads
-  std::int64_t width() const { return channels(layers); }
-  Tiling tiling() const { return {h, w}; }
-  std::int64_t point_floats() const { return tiling().points() * depth_taps * mid * growth; }  // conv2's weights as points
-};
 
 /// Samples [n0, n1) and planes [d0, d1) of each: what one task of a 3x3x3 convolution writes.
 struct Unit {

@@ -174,10 +174,10 @@ TEST(DenseBlock, SecondDerivativeIsThatOfTheDefinition) {
 
 TEST(DenseBlock, WithoutRecordingNothingIsKept) {
   const Tensors all = tensors_of(cases[5], DType::f32);
-  const std::int64_t before = memory_stats().live;
+  const std::int64_t before = memory_stats(test_device()).live;
   const Tensor y = block(all, {});
   EXPECT_FALSE(y.requires_grad());
-  EXPECT_LE(memory_stats().live - before, y.view().bytes() + (1 << 12));
+  EXPECT_LE(memory_stats(test_device()).live - before, y.view().bytes() + (1 << 12));
 }
 
 TEST(DenseBlock, ShapesThatDoNotFitAreNamed) {
@@ -195,8 +195,10 @@ TEST(DenseBlock, MatrixProduct) {
   for (const auto& [m, n, k] : {Sizes{1, 32, 1}, Sizes{7, 64, 5}, Sizes{19, 96, 130}, Sizes{8, 32, 300}})
     for (const bool transposed : {false, true})
       for (const bool add : {false, true}) {
-        const Tensor a = random({m, k}, {.seed = 1, .dtype = DType::f32, .lo = -8, .hi = 8, .integers = true});
-        const Tensor b = random({k, n}, {.seed = 2, .dtype = DType::f32, .lo = -8, .hi = 8, .integers = true});
+        const auto numbers = [](const Shape& shape, std::uint64_t seed) {
+          return to(random(shape, {.seed = seed, .dtype = DType::f32, .lo = -8, .hi = 8, .integers = true}), Device::cpu);
+        };
+        const Tensor a = numbers({m, k}, 1), b = numbers({k, n}, 2);
         const Tensor c = full({m, n}, 3);
         const Tensor at = empty({k, m});
         for (std::int64_t i = 0; i < m * k; ++i) at.mutable_data<float>()[i % k * m + i / k] = a.data<float>()[i];
@@ -218,7 +220,7 @@ TEST(DenseBlock, WinogradMapsAndTheirTransposes) {
        {dense::Tiling{4, 16}, dense::Tiling{3, 13}, dense::Tiling{3, 5}, dense::Tiling{5, 2}, dense::Tiling{1, 1}}) {
     const std::int64_t point = dense::point_stride(t.count(), channels);
     const auto numbers = [](std::int64_t count, std::uint64_t seed) {
-      return random({count}, {.seed = seed, .dtype = DType::f32, .lo = -4, .hi = 4, .integers = true});
+      return to(random({count}, {.seed = seed, .dtype = DType::f32, .lo = -4, .hi = 4, .integers = true}), Device::cpu);
     };
     const auto dot = [](const Tensor& a, const Tensor& b) {
       double s = 0;

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// The dense block on the CPU, layer by layer: f32, all channels in multiples of 32.
+#include <algorithm>
+#include <cmath>
+
+#include "core/parallel.h"
+#include "kernels/dense_block/block.h"
+#include "kernels/dense_block/fused.h"
+#include "kernels/views/views.h"
+
+namespace cuboid::dense {
+namespace {
+
+bool fits(const Tensor& x, const Layers& layers) {
+  const Geometry g = geometry_of(x, layers);
+  for (const std::int64_t c : {g.first, g.growth, g.mid})
+    if (c % panel_width != 0) return false;
+  const auto plain = [](const DenseNormTensors& n) {
+    return n.weight.dtype() == DType::f32 && n.bias.dtype() == DType::f32 && n.running_mean.dtype() == DType::f32 &&
+           n.running_var.dtype() == DType::f32;
+  };
+  for (const auto& l : layers)
+    if (!plain(l.norm1) || !plain(l.norm2) || l.conv1.dtype() != DType::f32 || l.conv2.dtype() != DType::f32) return false;
+  return x.dtype() == DType::f32;
+}
+
+/// What the backward pass needs beside the slab, which is the op's output.
+struct Saved {
+  Geometry geometry;
+  std::vector<Layer> layers;
+  Tensors z;
+};
+
+Norm norm_from(const DenseNormTensors& n, double eps) {
+  Norm norm{n.weight.data<float>(), n.bias.data<float>(), {}, {}, {}, {}};
+  const float *mean = n.running_mean.data<float>(), *var = n.running_var.data<float>();
+  for (std::int64_t c = 0; c < n.weight.size(); ++c) {
+    norm.mean.push_back(mean[c]);
+    norm.rstd.push_back(static_cast<float>(1 / std::sqrt(static_cast<double>(var[c]) + eps)));
+  }
+  norm.fold();
+  return norm;
+}
+
+/// Statistics of the slab's channels, in f64, as they are made.
+struct ChannelStatistics {
+  std::vector<double> mean, var;
+  void append(const Moments& m, std::int64_t channels) {
+    for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
+      mean.push_back(m.mean(c));
+      var.push_back(m.variance(c));
+    }
+  }
+};
+
+/// The first channels of `s`; the running statistics take the unbiased variance.
+Norm norm_from(const DenseNormTensors& n, const ChannelStatistics& s, double count, const DenseBlockOptions& o) {
+  Norm norm{n.weight.data<float>(), n.bias.data<float>(), {}, {}, {}, {}};
+  float *mean = n.running_mean.mutable_data<float>(), *var = n.running_var.mutable_data<float>();
+  const auto move = [&](float& running, double now) {
+    running = static_cast<float>((1 - o.momentum) * static_cast<double>(running) + o.momentum * now);
+  };
+  for (std::size_t c = 0; c < static_cast<std::size_t>(n.weight.size()); ++c) {
+    norm.mean.push_back(static_cast<float>(s.mean[c]));
+    norm.rstd.push_back(static_cast<float>(1 / std::sqrt(s.var[c] + o.eps)));
+    move(mean[c], s.mean[c]);
+    move(var[c], s.var[c] * count / std::max(1., count - 1));
+  }
+  norm.fold();
+  return norm;
+}
+
+/// x into the first channels of the slab.
+void put_first(const Geometry& g, const Tensor& x, const Tensor& slab) {
+  if (!x.is(Layout::channels_last)) return copy(x, slice(slab.detach(), 1, 0, g.first));
+  const float* from = x.data<float>();
+  float* to = slab.mutable_data<float>();
+  parallel_ranges(g.voxels(), 512, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) std::copy_n(from + i * g.first, g.first, to + i * g.width());
+  });
+}
+
+Moments first_moments(const Geometry& g, const float* slab) {
+  constexpr std::int64_t rows = 256;
+  std::vector<Moments> parts(static_cast<std::size_t>((g.voxels() + rows - 1) / rows), Moments(g.first));
+  parallel_ranges(g.voxels(), rows, [&](std::int64_t begin, std::int64_t end) {
+    parts[static_cast<std::size_t>(begin / rows)].add(slab + begin * g.width(), end - begin, g.width());
+  });
+  Moments all(g.first);
+  for (const auto& part : parts) all.merge(part);
+  return all;
+}
+
+Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o, std::shared_ptr<const void>* keep) {
+  const auto home = std::make_shared<Saved>();
+  Saved& saved = *home;
+  const Geometry g = saved.geometry = geometry_of(x, layers);
+  Shape shape = x.shape();
+  shape[1] = g.width();
+  const Tensor slab = empty(shape, {.layout = Layout::channels_last});
+  put_first(g, x, slab);
+  float* data = slab.mutable_data<float>();
+  const auto slope = static_cast<float>(o.slope);
+  const double count = static_cast<double>(g.voxels());
+  ChannelStatistics made;
+  if (o.training) made.append(first_moments(g, data), g.first);
+  for (std::int64_t i = 0; i < g.layers; ++i) {
+    const auto& l = layers[static_cast<std::size_t>(i)];
+    if (keep || i == 0) saved.z.push_back(empty({g.voxels(), g.mid}));
+    float* z = saved.z.back().mutable_data<float>();
+    Layer layer{{}, {}, l.conv1.data<float>(), l.conv2.data<float>()};
+    layer.norm1 = o.training ? norm_from(l.norm1, made, count, o) : norm_from(l.norm1, o.eps);
+    const Moments of_z = bottleneck(g, i, layer, slope, data, z, o.training);
+    ChannelStatistics z_statistics;
+    if (o.training) z_statistics.append(of_z, g.mid);
+    layer.norm2 = o.training ? norm_from(l.norm2, z_statistics, count, o) : norm_from(l.norm2, o.eps);
+    const Moments of_new = new_features(g, i, layer, slope, z, data, o.training);
+    if (o.training) made.append(of_new, g.growth);
+    if (keep) saved.layers.push_back(std::move(layer));
+  }
+  if (keep) *keep = home;
+  return slab;
+}
+
+Tensors backward(const void* kept, const Tensors& inputs, const Tensor& slab, const Tensor& g, const DenseBlockOptions& o) {
+  const Saved& saved = *static_cast<const Saved*>(kept);
+  const Geometry& geometry = saved.geometry;
+  const Tensor gradient = empty(slab.shape(), {.layout = Layout::channels_last});
+  if (g.is(Layout::channels_last)) {
+    const float* from = g.data<float>();
+    float* to = gradient.mutable_data<float>();
+    parallel_ranges(g.size(), 1 << 16,
+                    [&](std::int64_t begin, std::int64_t end) { std::copy(from + begin, from + end, to + begin); });
+  } else {
+    copy(g, gradient);
+  }
+  Tensors result{Tensor()};
+  std::vector<LayerGradients> out;
+  for (std::size_t i = 1; i < inputs.size(); ++i) result.push_back(empty(inputs[i].shape()));
+  for (std::size_t i = 1; i < inputs.size(); i += 6) {
+    float* p[6];
+    for (std::size_t k = 0; k < 6; ++k) p[k] = result[i + k].mutable_data<float>();
+    out.push_back({p[0], p[1], p[2], p[3], p[4], p[5]});
+  }
+  dense::backward(geometry, saved.layers, saved.z, static_cast<float>(o.slope), o.training, slab.data<float>(),
+                  gradient.mutable_data<float>(), out);
+  result[0] = empty(inputs[0].shape(), {.layout = Layout::channels_last});
+  const float* from = gradient.data<float>();
+  float* to = result[0].mutable_data<float>();
+  parallel_ranges(geometry.voxels(), 512, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) std::copy_n(from + i * geometry.width(), geometry.first, to + i * geometry.first);
+  });
+  return result;
+}
+
+}  // namespace
+
+const Fused fused_cpu{Device::cpu, fits, forward, backward};
+
+}  // namespace cuboid::dense

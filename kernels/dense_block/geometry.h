@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sizes of a dense block.
+#pragma once
+#include "kernels/dense_block/winograd.h"
+
+namespace cuboid::dense {
+
+struct Geometry {
+  std::int64_t n, d, h, w;                  // 2D has d = 1
+  std::int64_t first, growth, mid, layers;  // channels of x, new ones per layer, of the bottleneck
+  std::int64_t depth_taps;                  // of conv2: 3, or 1 in 2D
+  std::int64_t plane() const { return h * w; }
+  std::int64_t voxels() const { return n * d * plane(); }
+  std::int64_t channels(std::int64_t layer) const { return first + layer * growth; }  // what a layer reads
+  std::int64_t width() const { return channels(layers); }
+  Tiling tiling() const { return {h, w}; }
+  std::int64_t point_floats() const { return tiling().points() * depth_taps * mid * growth; }  // conv2's weights as points
+};
+
+}  // namespace cuboid::dense
