@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The dense block on Device::cuda, layer by layer: f32 or bf16, all channels in multiples of 8. Kept for the backward pass:
+// The dense block on Device::cuda, layer by layer: f32, bf16 or f16, all channels in multiples of 8. Kept for the backward pass:
 // the slab, per layer z [V][mid], and per norm four numbers per channel.
 #if CUBOID_CUDA
 #include "kernels/dense_block/cuda.h"
@@ -8,6 +8,7 @@
 #include "kernels/dense_block/fused.h"
 #include "kernels/layout.h"
 #include "kernels/norm/cuda.h"
+#include "kernels/precision.h"
 #include "kernels/views/views.h"
 
 namespace cuboid::dense {
@@ -36,7 +37,7 @@ bool fits(const Tensor& x, const Layers& layers) {
   };
   for (const auto& l : layers)
     if (!plain(l.norm1) || !plain(l.norm2) || !aligned(l.conv1) || !aligned(l.conv2)) return false;
-  return (x.dtype() == DType::f32 || x.dtype() == DType::bf16) && g.voxels() * 27 * g.mid < (1LL << 31);
+  return x.dtype() != DType::f64 && g.voxels() * 27 * g.mid < (1LL << 31);
 }
 
 template <class T>
@@ -108,7 +109,7 @@ Tensor forward_as(const Tensor& x, const Layers& layers, const DenseBlockOptions
   T* data = out_of<T>(slab);
 
   for (int i = 0; i < static_cast<int>(layers.size()); ++i)
-    saved->layers.push_back({g, i, {}, {}, static_cast<float>(o.slope), data_of<std::uint16_t>(within)});
+    saved->layers.push_back({g, i, {}, {}, static_cast<float>(o.slope), tf32_allowed(), data_of<std::uint16_t>(within)});
   saved->norms = place_norms(layers, saved->layers);
   const Tensor mean = floats(g.width()), var = floats(g.width()), scratch = floats(2 * g.mid);
   const auto all_means = out_of<float>(mean), all_vars = out_of<float>(var), z_means = out_of<float>(scratch);
@@ -189,13 +190,18 @@ Tensors backward_as(const Saved& saved, const Tensors& inputs, const Tensor& sla
   return result;
 }
 
+/// f.operator()<T>() for the types of fits().
+template <class F>
+auto with_type(DType dtype, F&& f) {
+  if (dtype == DType::f32) return f.template operator()<float>();
+  return dtype == DType::bf16 ? f.template operator()<bf16>() : f.template operator()<f16>();
+}
 Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o, std::shared_ptr<const void>* keep) {
-  return x.dtype() == DType::f32 ? forward_as<float>(x, layers, o, keep) : forward_as<bf16>(x, layers, o, keep);
+  return with_type(x.dtype(), [&]<class T>() { return forward_as<T>(x, layers, o, keep); });
 }
 Tensors backward(const void* kept, const Tensors& inputs, const Tensor& slab, const Tensor& g, const DenseBlockOptions& o) {
   const Saved& saved = *static_cast<const Saved*>(kept);
-  return slab.dtype() == DType::f32 ? backward_as<float>(saved, inputs, slab, g, o)
-                                    : backward_as<bf16>(saved, inputs, slab, g, o);
+  return with_type(slab.dtype(), [&]<class T>() { return backward_as<T>(saved, inputs, slab, g, o); });
 }
 
 }  // namespace

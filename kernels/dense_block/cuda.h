@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The steps of a dense block on Device::cuda, which cuda.cpp puts together; T is float or bf16. Activations are [V][channels],
-// V voxels; everything per channel is f32. Products are cut by shape alone, and what is summed across blocks is written in
-// parts and added in order.
+// The steps of a dense block on Device::cuda, which cuda.cpp puts together; T is float, bf16 or f16. Activations are
+// [V][channels], V voxels; everything per channel is f32. Products are cut by shape alone, and what is summed across blocks is
+// written in parts and added in order.
 #pragma once
 #include <vector>
 
@@ -24,6 +24,7 @@ struct Layer {
   int index;
   Norm norm1, norm2;
   float slope;                  // of the activation below zero
+  bool tf32;                    // f32 products may go through tensor cores
   const std::uint16_t* within;  // of neighbours()
 
   int voxels() const { return static_cast<int>(geometry.voxels()); }

@@ -90,7 +90,9 @@ void complete(const Geometry& g, int channel, int count, const Pending& pending,
 
 template void pack(const Geometry&, const std::vector<const float*>&, bool, float*);
 template void pack(const Geometry&, const std::vector<const bf16*>&, bool, bf16*);
+template void pack(const Geometry&, const std::vector<const f16*>&, bool, f16*);
 template void complete(const Geometry&, int, int, const Pending&, const float*, const float*, float*);
 template void complete(const Geometry&, int, int, const Pending&, const bf16*, const float*, bf16*);
+template void complete(const Geometry&, int, int, const Pending&, const f16*, const float*, f16*);
 
 }  // namespace cuboid::dense::device

@@ -11,18 +11,23 @@
 
 namespace cuboid::dense::device {
 
+/// How tiles are multiplied: wide ones of 64 or 128 columns, narrow ones of 32.
 template <class T>
-struct Maths;
-template <>
-struct Maths<float> {
+struct TensorCores {
+  using Wide = tiles::Mma<T, 128>;
+  using Narrow = tiles::Mma<T, 32>;
+};
+struct FullPrecision {
   using Wide = tiles::Simt<float, 64>;
   using Narrow = tiles::Simt<float, 32>;
 };
-template <>
-struct Maths<bf16> {
-  using Wide = tiles::Mma<bf16, 128>;
-  using Narrow = tiles::Mma<bf16, 32>;
-};
+/// f.operator()<Maths>(); f32 takes tensor cores where TF32 is allowed.
+template <class T, class F>
+auto with_maths(const Layer& l, F&& f) {
+  if constexpr (std::is_same_v<T, float>)
+    if (!l.tf32) return f.template operator()<FullPrecision>();
+  return f.template operator()<TensorCores<T>>();
+}
 
 template <class Math, bool k_major>
 using RowMap = tiles::Map<typename Math::T, Math::rows, Math::depth, packet_width<typename Math::T>, Math::threads, k_major>;

@@ -97,6 +97,7 @@ TEST(DenseNetStages, ShapesAreThoseOfTheForwardPass) {
       DenseNetOptions o = small(dims);
       o.stem_pool = pool;
       DenseNet net(o);
+      net.to(test_device());
       Shape shape{2, 2};
       for (int i = 0; i < dims; ++i) shape.push_back(33 + i);
       Activations keep;
@@ -112,6 +113,7 @@ TEST(DenseNetStages, ShapesAreThoseOfTheForwardPass) {
 TEST(DenseNetStages, PredictionIsThatOfTrainingMode) {
   // without a recording the stem goes sample by sample
   DenseNet net({.dims = 3, .growth = 8, .init_features = 8, .blocks = {2, 2}});
+  net.to(test_device());
   net.eval();
   const Tensor x = random({3, 1, 16, 18, 20}, {.dtype = DType::f32});
   const Tensor recorded = net(x).detach();
@@ -169,6 +171,7 @@ TEST(DenseNetLoad, OwnFileAndTheOriginals) {
   EXPECT_FALSE(c.training());
   a.eval();
   b.eval();
+  for (DenseNet* net : {&a, &b, &c}) net->to(test_device());
   const Tensor x = random({1, 2, 16, 16, 16}, {.dtype = DType::f32});
   EXPECT_TRUE(equal(a(x), b(x)));
   EXPECT_TRUE(equal(a(x), c(x)));
