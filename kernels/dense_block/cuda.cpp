@@ -3,12 +3,12 @@
 // the slab, per layer z [V][mid], and per norm four numbers per channel.
 #if CUBOID_CUDA
 #include "kernels/dense_block/cuda.h"
+#include "kernels/dispatch.h"
 
 #include "core/profiler.h"
 #include "kernels/dense_block/fused.h"
 #include "kernels/layout.h"
 #include "kernels/norm/cuda.h"
-#include "kernels/precision.h"
 #include "kernels/views/views.h"
 
 namespace cuboid::dense {
@@ -109,7 +109,7 @@ Tensor forward_as(const Tensor& x, const Layers& layers, const DenseBlockOptions
   T* data = out_of<T>(slab);
 
   for (int i = 0; i < static_cast<int>(layers.size()); ++i)
-    saved->layers.push_back({g, i, {}, {}, static_cast<float>(o.slope), tf32_allowed(), data_of<std::uint16_t>(within)});
+    saved->layers.push_back({g, i, {}, {}, static_cast<float>(o.slope), dispatch::tf32(), data_of<std::uint16_t>(within)});
   saved->norms = place_norms(layers, saved->layers);
   const Tensor mean = floats(g.width()), var = floats(g.width()), scratch = floats(2 * g.mid);
   const auto all_means = out_of<float>(mean), all_vars = out_of<float>(var), z_means = out_of<float>(scratch);

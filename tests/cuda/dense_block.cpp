@@ -7,7 +7,7 @@
 #include "core/autograd.h"
 #include "core/cuda.h"
 #include "kernels/dispatch.h"
-#include "kernels/precision.h"
+#include "tests/cuda/conv_problems.h"
 #include "tests/test.h"
 
 namespace cuboid::test {
@@ -146,7 +146,7 @@ TEST_F(CudaDenseBlock, FewerBitsAgreeWithTheDefinitionInF64) {
     const Outcome expected = outcome(tensors_of(c, DType::f64, Device::cpu), o);
     for (const Rounding& r : roundings) {
       SCOPED_TRACE(join_text(r.name, " ", c.name, training ? " training" : " evaluation"));
-      const AllowTf32 allow(r.tf32);
+      const Tf32 allow(r.tf32);
       const Outcome got = outcome(tensors_of(c, r.dtype, Device::cuda), o);
       EXPECT_LT(distance(got.y, expected.y), r.y);
       for (std::size_t i = 0; i < got.gradients.size(); ++i) {
