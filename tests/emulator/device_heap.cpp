@@ -62,6 +62,7 @@ Heap& heap() {
     action.sa_sigaction = on_bad_address;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigaction(SIGSEGV, &action, nullptr);
+    sigaction(SIGFPE, &action, nullptr);
     return made;
   }();
   return h;
@@ -80,9 +81,14 @@ void set_owner(const char* p, std::size_t bytes, std::uint32_t index) {
   std::fill_n(heap().owner + first, count, index);
 }
 
-/// Misaligned vector accesses and wild pointers of kernels become errors of the launch; host code that touches device
-/// memory is told so before it dies.
-void on_bad_address(int, siginfo_t* info, void*) {
+/// Misaligned vector accesses, wild pointers and divisions by zero of kernels become errors of the launch; host code that touches
+/// device memory is told so before it dies.
+void on_bad_address(int number, siginfo_t* info, void*) {
+  if (number == SIGFPE) {
+    if (current) stop("arithmetic", "integer division by zero");
+    signal(SIGFPE, SIG_DFL);
+    return;
+  }
   if (current) stop("bad-address", "address ", info->si_addr, " (none: a misaligned vector access)");
   constexpr char device[] = "emulator: host code touched device memory\n", other[] = "segmentation fault\n";
   const bool ours = is_device(info->si_addr);

@@ -92,7 +92,7 @@ Family copies() {
            {"the last step does not wait for its tile", product<2>},
            {"no wait", product<3>},
            {"rows beyond the matrix are stored", product<4>, false},
-           {"<= instead of < where a row ends", product<5>},
+           {"<= instead of < where a row ends", product<5>, false},
            {"the tile is four floats short", product<6>},
            {"sums not initialised", product<7>, false},
            {"no barrier after the wait", product<8>},

@@ -127,7 +127,7 @@ bool workspace_of_two_streams() {
 Family lifetimes() {
   return {"lifetimes",
           {{"within the block", within_the_block}, {"a workspace of two streams", workspace_of_two_streams<0>}},
-          {{"memory used after it is freed", used_after_free},
+          {{"memory used after it is freed", used_after_free, false},
            {"memory freed twice", freed_twice},
            {"a pointer into the middle is freed", freed_in_the_middle},
            {"a copy beyond the end", copy_beyond_the_end},

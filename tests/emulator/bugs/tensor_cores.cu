@@ -63,7 +63,7 @@ Family tensor_cores() {
           {{"mma", mma<0>}},
           {{"ldmatrix rows of the wrong lanes", mma<1>},
            {"b from the wrong k", mma<2>},
-           {"no barrier at the end of a step", mma<3>},
+           {"no barrier at the end of a step", mma<3>, false},
            {"c's fragment transposed", mma<4>},
            {"rows not 16-byte aligned", mma<5>},
            {"a lane skips ldmatrix", mma<6>},
