@@ -60,7 +60,7 @@ struct Neighbourhood {
   int height, width, flat;  // flat: no depth, 9 taps
 
   __device__ int away(int tap, int sign, unsigned& bits) const {
-    const int d = flat ? 1 : tap / 9, h = tap / 3 % 3, w = tap % 3;
+    const int d = flat ? 1 : min(tap / 9, 2), h = tap / 3 % 3, w = tap % 3;  // taps after the last are not read
     const int dd = sign * (d - 1), dh = sign * (h - 1), dw = sign * (w - 1);
     bits = 1u << (dd + 1) | 1u << (dh + 4) | 1u << (dw + 7);
     return (dd * height + dh) * width + dw;
