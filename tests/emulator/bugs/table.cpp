@@ -20,7 +20,7 @@ std::vector<Family> families() {
 /// Seeds and ways to run that a build tries.
 std::vector<emulator::Options> ways() {
   std::vector<emulator::Options> all;
-  const std::uint64_t seeds = 8;
+  const std::uint64_t seeds = 32;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     emulator::Options o = emulator::options();
     o.seed = o.seed * 1000 + seed;
