@@ -9,10 +9,10 @@ namespace cuboid::cublas {
 /// 10000 * major + 100 * minor + patch, of the library in use.
 int version();
 
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
-bool matmul_fits(const View& a, const View& b, const Out& c);
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
+MatmulFits matmul_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;

@@ -13,52 +13,52 @@ ConvWeight conv_weight;
 Matmul matmul;
 
 namespace depthwise {  // dense channels-last f32, bf16 and f16, one channel per group, any other geometry
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;
 }  // namespace depthwise
 
 namespace stem {  // dense channels-last bf16 and f16 of at most four channels, no groups, no dilation along lines
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForwardFits forward_fits;
+ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvWeight conv_weight;
 }  // namespace stem
 
 namespace simt {  // dense channels-last, any floating dtype; at most 10 taps per axis and phase, gradient of the input at stride
                   // <= 4
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;
-bool matmul_fits(const View& a, const View& b, const Out& c);
+MatmulFits matmul_fits;
 Matmul matmul;
 /// matmul plus a bias per column, or none (a View without data).
 void gemm(const View& a, const View& b, const View& bias, const Out& c);
 }  // namespace simt
 
 namespace mma {  // as simt; bf16 and f16, f32 where TF32 is allowed; channels in whole packets of 16 bytes
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;
-bool matmul_fits(const View& a, const View& b, const Out& c);
+MatmulFits matmul_fits;
 Matmul matmul;
 /// matmul plus a bias per column, or none (a View without data).
 void gemm(const View& a, const View& b, const View& bias, const Out& c);
 }  // namespace mma
 
 namespace gemm {  // kernels of one voxel at stride 1, no groups
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;

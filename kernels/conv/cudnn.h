@@ -8,9 +8,9 @@
 
 namespace cuboid::cudnn {
 
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;

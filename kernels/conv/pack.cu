@@ -4,7 +4,7 @@
 #include <mutex>
 #include <vector>
 
-#include "kernels/launch.h"
+#include "core/launch.h"
 
 namespace cuboid::cuda {
 namespace {

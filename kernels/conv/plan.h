@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a convolution's sizes to launches of `contract`, for any Math; and where that is possible at all.
 #pragma once
+#include "core/launch.h"
 #include "kernels/conv/cuda.h"
 #include "kernels/conv/pack.h"
 #include "kernels/conv/tasks.h"
-#include "kernels/launch.h"
 
 namespace cuboid::cuda {
 

@@ -11,6 +11,12 @@ using ConvInput = void(const View& g, const View& w, const Out& dx, const ConvSp
 using ConvWeight = void(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
 using Matmul = void(const View& a, const View& b, const Out& c);  // (B, M, K) x (B, K, N) -> (B, M, N)
 
+// What a row says before it is chosen, of the same arguments.
+using ConvForwardFits = bool(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
+using ConvInputFits = bool(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
+using ConvWeightFits = bool(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+using MatmulFits = bool(const View& a, const View& b, const Out& c);
+
 namespace cpu {  // plain loops: any floating dtype, any strides
 ConvForward conv_forward;
 ConvInput conv_input;
@@ -18,18 +24,18 @@ ConvWeight conv_weight;
 }  // namespace cpu
 
 namespace onednn {  // f32 and bf16, activations dense and channels-last, weights contiguous
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;
 }  // namespace onednn
 
 namespace depthwise {  // own loops: f32 and bf16, channels-last; 3D forward and input, any weights
-bool forward_fits(const View& x, const View& w, const View& bias, const Out& y, const ConvSpec& spec, Storage* home);
-bool input_fits(const View& g, const View& w, const Out& dx, const ConvSpec& spec, Storage* home);
-bool weight_fits(const View& g, const View& x, const Out& dw, const ConvSpec& spec);
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;

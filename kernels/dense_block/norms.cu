@@ -2,8 +2,8 @@
 // What happens between the products of a dense block, per channel: statistics from parts of tiles, norms as a scale and a
 // shift, running statistics, sums of the backward pass. A block has 32 channels; eight threads below each other share a
 // channel's tiles, in f64 and always in the same order.
+#include "core/launch.h"
 #include "kernels/dense_block/cuda.h"
-#include "kernels/launch.h"
 
 namespace cuboid::dense::device {
 namespace {

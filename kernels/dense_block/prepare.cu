@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the products of a dense block need around them: who is whose neighbour, weights in their order, gradients completed.
+#include "core/launch.h"
 #include "core/packet.h"
 #include "kernels/dense_block/cuda.h"
-#include "kernels/launch.h"
 #include "kernels/voxels.h"
 
 namespace cuboid::dense::device {

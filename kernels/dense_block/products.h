@@ -5,9 +5,9 @@
 #pragma once
 #include <utility>
 
+#include "core/launch.h"
 #include "kernels/dense_block/cuda.h"
 #include "kernels/dense_block/endings.h"
-#include "kernels/launch.h"
 
 namespace cuboid::dense::device {
 

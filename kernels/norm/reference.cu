@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device's reference of normalisation: one block per channel of a segment, any strides, sums in f64.
-#include "kernels/launch.h"
+#include "core/launch.h"
 #include "kernels/norm/cuda.h"
 
 namespace cuboid::cuda {

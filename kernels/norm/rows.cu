@@ -2,8 +2,8 @@
 // Normalisation of channels-last activations: x is a matrix of voxels by channels. A block takes a chunk of rows; its
 // threads lie side by side over packets of channels and, where channels are few, below each other over rows. Sums go
 // through the block's chunks, cut by shape alone, and then over the chunks in f64, always in the same order.
+#include "core/launch.h"
 #include "core/packet.h"
-#include "kernels/launch.h"
 #include "kernels/norm/cuda.h"
 
 namespace cuboid::cuda::rows {

@@ -3,7 +3,7 @@
 // flows into it, in the order of the windows.
 #include <array>
 
-#include "kernels/launch.h"
+#include "core/launch.h"
 #include "kernels/pool/cuda.h"
 #include "kernels/pool/windows.h"
 #include "kernels/voxels.h"

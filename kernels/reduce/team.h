@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // For this room's .cu files: threads of a block in teams of `lanes` (a power of two), one team per output.
 #pragma once
-#include "kernels/launch.h"
+#include "core/launch.h"
 #include "kernels/reduce/axes.h"
 
 namespace cuboid::reduce::cuda {

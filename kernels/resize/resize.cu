@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resampling on the device: a thread has one packet of channels (or one channel) of one voxel of the result. Forward it
 // reads the voxel's up to eight neighbours, backward all outputs that read the voxel.
-#include "kernels/launch.h"
+#include "core/launch.h"
 #include "kernels/resize/cuda.h"
 #include "kernels/resize/source.h"
 #include "kernels/voxels.h"

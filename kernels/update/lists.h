@@ -2,9 +2,9 @@
 // For this room's .cu files: lists of tensors as one kernel sees them. The table of pointers and sizes is passed by value, so
 // that a launch needs no memory of its own and can be captured into a graph.
 #pragma once
+#include "core/launch.h"
 #include "core/packet.h"
 #include "kernels/dispatch.h"
-#include "kernels/launch.h"
 
 namespace cuboid::cuda {
 

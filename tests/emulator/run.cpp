@@ -15,7 +15,8 @@ namespace {
 constexpr std::size_t stack_bytes = 256 << 10;  // address space; its lowest page is a guard
 const Kernel* kernel;
 
-/// Local arrays that a kernel forgets to initialise are full of NaN. (-ftrivial-auto-var-init of g++ 12 loses stores.)
+/// Local arrays that a kernel forgets to initialise are full of NaN. (With -ftrivial-auto-var-init=pattern of g++ 12, correct
+/// kernels gave wrong sums; the cause was not found.)
 [[gnu::noinline]] void poison_stack() {
   char bytes[8 << 10];
   std::memset(bytes, 0xff, sizeof bytes);
