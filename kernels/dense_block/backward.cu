@@ -51,7 +51,7 @@ Parts features_input(const Layer& l, const T* dy, const T* conv2, const T* z, T*
     p.a = typename A::Params{
         .data = dy, .pitch = l.growth(), .lines = rows, .columns = l.growth(), .change = {}, .around = around(l), .sign = -1};
     p.b = typename B::Params{.data = conv2, .pitch = l.mid(), .lines = depth, .columns = l.mid(), .change = {}};
-    p.ending = {da, z, l.mid(), view(l.norm2, l.slope)};
+    p.ending = {{z, l.mid(), view(l.norm2, l.slope)}, da};
     p.cut = Cut::of<Math>(rows, l.mid(), depth, ceil_div(rows, Math::rows));
     return multiply<Math>(p, true, "dense_block.conv2_input");
   });
@@ -94,7 +94,7 @@ Parts bottleneck_input(const Layer& l, const T* da, const T* z, Pending terms, c
     p.a = typename A::Params{
         .data = da, .second = z, .pitch = l.mid(), .lines = rows, .columns = l.mid(), .change = before(l.norm2, terms)};
     p.b = typename B::Params{.data = conv1, .pitch = l.channels(), .lines = l.mid(), .columns = l.channels(), .change = {}};
-    p.ending = {gradient, slab, l.width(), view(l.norm1, l.slope)};
+    p.ending = {{slab, l.width(), view(l.norm1, l.slope)}, gradient};
     p.cut = Cut::of<Math>(rows, l.channels(), l.mid(), ceil_div(rows, Math::rows));
     return multiply<Math>(p, true, "dense_block.conv1_input");
   });

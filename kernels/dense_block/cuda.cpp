@@ -3,10 +3,10 @@
 // the slab, per layer z [V][mid], and per norm four numbers per channel.
 #if CUBOID_CUDA
 #include "kernels/dense_block/cuda.h"
-#include "kernels/dispatch.h"
 
 #include "core/profiler.h"
 #include "kernels/dense_block/fused.h"
+#include "kernels/dispatch.h"
 #include "kernels/layout.h"
 #include "kernels/norm/cuda.h"
 #include "kernels/views/views.h"

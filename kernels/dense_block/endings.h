@@ -62,12 +62,11 @@ struct NormView {
   }
 };
 
-/// The gradient behind a norm from that behind the activation, rounded into a matrix. Sums of it and of it * (x - mean).
+/// What both endings behind a norm know: the norm, its input, and how far apart rows of it and of the result lie.
 template <class T>
-struct StoreBehindNorm {
-  T* to;
+struct BehindNorm {
   const T* x;
-  std::int64_t pitch;  // of both
+  std::int64_t pitch;
   NormView norm;
 
   template <int W>
@@ -75,49 +74,51 @@ struct StoreBehindNorm {
   template <int W>
   __device__ Column<W> column(int column, const float*) const {
     return norm.at<W>(column);
-  }
-  template <int W>
-  __device__ void row(const Column<W>& c, std::int64_t row, int column, const float* v, float (&first)[W],
-                      float (&second)[W]) const {
-    const auto px = Packet<T, W>::load(x + row * pitch + column);
-    Packet<T, W> p;
-    for (int i = 0; i < W; ++i) {
-      const float value = static_cast<float>(px.at[i]);
-      p.at[i] = static_cast<T>(value * c.scale[i] + c.shift[i] > 0 ? v[i] : v[i] * norm.slope);
-      first[i] += static_cast<float>(p.at[i]);
-      second[i] += static_cast<float>(p.at[i]) * (value - c.mean[i]);
-    }
-    p.store(to + row * pitch + column);
   }
   template <int W>
   __device__ void sums(const Column<W>&, float, float (&)[W], float (&)[W]) const {}
 };
 
-/// The same gradient times the norm's scale, added to the slab's.
+/// The gradient behind a norm from that behind the activation, rounded into a matrix. Sums of it and of it * (x - mean).
 template <class T>
-struct AddBehindNorm {
-  float* to;
-  const T* x;
-  std::int64_t pitch;  // of both
-  NormView norm;
+struct StoreBehindNorm : BehindNorm<T> {
+  T* to;
 
   template <int W>
   using Column = NormColumn<W>;
   template <int W>
-  __device__ Column<W> column(int column, const float*) const {
-    return norm.at<W>(column);
+  __device__ void row(const Column<W>& c, std::int64_t row, int column, const float* v, float (&first)[W],
+                      float (&second)[W]) const {
+    const auto px = Packet<T, W>::load(this->x + row * this->pitch + column);
+    Packet<T, W> p;
+    for (int i = 0; i < W; ++i) {
+      const float value = static_cast<float>(px.at[i]);
+      p.at[i] = static_cast<T>(value * c.scale[i] + c.shift[i] > 0 ? v[i] : v[i] * this->norm.slope);
+      first[i] += static_cast<float>(p.at[i]);
+      second[i] += static_cast<float>(p.at[i]) * (value - c.mean[i]);
+    }
+    p.store(to + row * this->pitch + column);
   }
+};
+
+/// The same gradient times the norm's scale, added to the slab's.
+template <class T>
+struct AddBehindNorm : BehindNorm<T> {
+  float* to;
+
+  template <int W>
+  using Column = NormColumn<W>;
   template <int W>
   __device__ void row(const Column<W>& c, std::int64_t row, int column, const float* v, float (&first)[W],
                       float (&second)[W]) const {
-    const auto px = Packet<T, W>::load(x + row * pitch + column);
-    float* at = to + row * pitch + column;
+    const auto px = Packet<T, W>::load(this->x + row * this->pitch + column);
+    float* at = to + row * this->pitch + column;
     for (int k = 0; k < W; k += 4) {
       auto sum = Packet<float, 4>::load(at + k);
       for (int e = 0; e < 4; ++e) {
         const int i = k + e;
         const float value = static_cast<float>(px.at[i]);
-        const float da = value * c.scale[i] + c.shift[i] > 0 ? v[i] : v[i] * norm.slope;
+        const float da = value * c.scale[i] + c.shift[i] > 0 ? v[i] : v[i] * this->norm.slope;
         first[i] += da;
         second[i] += da * (value - c.mean[i]);
         sum.at[e] += da * c.scale[i];
@@ -125,8 +126,6 @@ struct AddBehindNorm {
       sum.store(at + k);
     }
   }
-  template <int W>
-  __device__ void sums(const Column<W>&, float, float (&)[W], float (&)[W]) const {}
 };
 
 /// One tile of `rows` (its first is `first_row` of the result) by at most `columns` columns from `first_column`, ending at

@@ -20,6 +20,19 @@ struct Family {
   std::vector<Bug> bugs;
 };
 
+/// c = a b to the last bit: a is rows by depth, b depth by columns, of small whole numbers.
+inline bool is_product(const std::vector<float>& c, const std::vector<float>& a, const std::vector<float>& b, std::size_t rows,
+                       std::size_t columns) {
+  const std::size_t depth = a.size() / rows;
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t j = 0; j < columns; ++j) {
+      float sum = 0;
+      for (std::size_t k = 0; k < depth; ++k) sum += a[i * depth + k] * b[k * columns + j];
+      if (c[i * columns + j] != sum) return false;
+    }
+  return true;
+}
+
 Family reductions();      // reductions.cu: shuffles and barriers
 Family copies();          // copies.cu: a matrix product whose tiles come by cp.async
 Family tensor_cores();    // tensor_cores.cu: ldmatrix and mma

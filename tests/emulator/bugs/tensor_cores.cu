@@ -45,15 +45,7 @@ bool mma() {
   const Buffer<bf16> da(as<bf16>(a)), db(as<bf16>(b));
   const Buffer<float> dc(rows * columns);
   gpu::launch(mma_kernel<bug>, {.grid = dim3(1), .block = dim3(64), .smem = 8192, .name = "mma"}, da, db, dc);
-  const auto c = dc.host();
-  for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < columns; ++j) {
-      float sum = 0;
-      for (int k = 0; k < depth; ++k)
-        sum += a[static_cast<std::size_t>(i * depth + k)] * b[static_cast<std::size_t>(k * columns + j)];
-      if (c[static_cast<std::size_t>(i * columns + j)] != sum) return false;
-    }
-  return true;
+  return is_product(dc.host(), a, b, rows, columns);
 }
 
 }  // namespace
