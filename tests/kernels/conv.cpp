@@ -51,7 +51,7 @@ Problem random_problem(Random& r) {
   }
 }
 
-std::vector<Problem> random_problems(std::size_t count) {
+[[maybe_unused]] std::vector<Problem> random_problems(std::size_t count) {
   std::vector<Problem> all;
   Random r(2024);
   while (count-- > 0) all.push_back(random_problem(r));
@@ -59,7 +59,7 @@ std::vector<Problem> random_problems(std::size_t count) {
 }
 
 /// The corners of the space.
-std::vector<Problem> enumerated_problems() {
+[[maybe_unused]] std::vector<Problem> enumerated_problems() {
   std::vector<Problem> all;
   for (int rank = 1; rank <= 3; ++rank)
     for (std::int64_t kernel : {1, 2, 3, 5})

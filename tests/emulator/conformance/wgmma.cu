@@ -18,7 +18,7 @@ __host__ __device__ constexpr int width_of(ptx::Swizzle s) { return s == ptx::Sw
 
 /// Byte offset of element (row, k). K-major: rows of `width` bytes, 8 of them are a piece; pieces of further k follow after all
 /// rows. MN-major: the same with the roles of row and k exchanged.
-__host__ __device__ inline int offset_of(Lay lay, int row, int k, int rows, int depth, int element) {
+[[maybe_unused]] __host__ __device__ inline int offset_of(Lay lay, int row, int k, int rows, int depth, int element) {
   const int width = width_of(lay.swizzle), per_row = width / element;
   if (lay.mn_major) {
     const int t = row;
