@@ -57,21 +57,31 @@ void set_deterministic(bool on) { deterministic_flag() = on; }
 bool tf32() { return tf32_flag(); }
 void set_tf32(bool on) { tf32_flag() = on; }
 
-bool allowed(const char* op, const char* name) {
+namespace {
+/// What CUBOID_IMPL or a scope says of an op; empty where it says nothing.
+std::string_view choice_for(const char* op) {
   const std::string& text = forced();
-  if (text.empty()) return true;
   for (std::string_view rest = text; !rest.empty();) {
     const auto comma = rest.find(',');
     const std::string_view entry = rest.substr(0, comma);
     rest = comma == rest.npos ? std::string_view() : rest.substr(comma + 1);
     const auto equals = entry.find('=');
-    if (equals != entry.npos && entry.substr(0, equals) == op) return entry.substr(equals + 1) == name;
+    if (equals != entry.npos && entry.substr(0, equals) == op) return entry.substr(equals + 1);
   }
-  return true;
+  return {};
 }
+}  // namespace
+
+bool allowed(const char* op, const char* name) {
+  const std::string_view choice = choice_for(op);
+  return choice.empty() || choice == name;
+}
+bool is_forced(const char* op) { return !choice_for(op).empty(); }
 
 Forced::Forced(const std::string& choice) : before_(forced()) { forced() = choice; }
 Forced::~Forced() { forced() = before_; }
+
+bool may_measure() { return true; }
 
 bool comparing() {
   static const bool on = environment("CUBOID_COMPARE") == "1";
@@ -105,16 +115,22 @@ Twin twin_of(const View& v) {
   return {Tensor(std::move(storage), 0, v.shape, v.strides, v.dtype), v};
 }
 
-void report_error(const char* op, const char* impl, const View& got, const Tensor& expected) {
+double relative_error(const View& got, const Tensor& expected) {
   const auto a = Tensor(twin_of(got).memory).to_vector(), b = expected.to_vector();
   double worst = 0, scale = 1e-30;
-  for (double v : b) scale = std::max(scale, std::abs(v));
-  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]) / scale);
+  for (double v : b)
+    if (std::abs(v) > scale) scale = std::abs(v);
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i] && !(std::isnan(a[i]) && std::isnan(b[i]))) worst = worse(worst, std::abs(a[i] - b[i]) / scale);
+  return worst;
+}
+
+void report_error(const char* op, const char* impl, double error) {
   const std::scoped_lock lock(guard);
   Comparison& c = results().all[{op, impl}];
   c.op = op;
   c.impl = impl;
-  c.worst = std::max(c.worst, worst);
+  c.worst = worse(c.worst, error);
   ++c.calls;
 }
 

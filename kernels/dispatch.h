@@ -5,6 +5,7 @@
 //   CUBOID_IMPL="conv=reference,pool=reference"   force a row by name
 //   CUBOID_COMPARE=1                              run the reference beside each row, report the worst error per op
 //   CUBOID_LOG=impl                               print what was chosen for each new op and shape
+//   CUBOID_DETERMINISTIC=1, CUBOID_TF32=1         see below; CUBOID_AUTOTUNE, CUBOID_TUNE_CACHE: kernels/autotune.h
 #pragma once
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "core/profiler.h"
 #include "core/tensor.h"
+#include "kernels/autotune.h"
 
 namespace cuboid {
 
@@ -46,8 +48,8 @@ struct Work {
 
 namespace dispatch {
 
-/// True when only rows may run that give the same bits every time: CUBOID_DETERMINISTIC=1, or asked for. All of our own do;
-/// NVIDIA's libraries have some that do not.
+/// True when only rows may run that give the same bits every time, chosen by their order in the table and never by time:
+/// CUBOID_DETERMINISTIC=1, or asked for. All of our own do; NVIDIA's libraries have some that do not.
 bool deterministic();
 void set_deterministic(bool on);
 /// True when products of f32 may be rounded to TF32 (10 bits of fraction) on a device's tensor cores: CUBOID_TF32=1, or asked
@@ -57,10 +59,16 @@ void set_tf32(bool on);
 
 /// True when row `name` may run for `op` under CUBOID_IMPL or a Forced scope.
 bool allowed(const char* op, const char* name);
+/// True when a row of `op` is named there.
+bool is_forced(const char* op);
 bool comparing();
 bool logging();
 void log_choice(const char* op, const char* impl, const std::vector<View>& views);
-void report_error(const char* op, const char* impl, const View& got, const Tensor& expected);
+/// max |a-b| / max |b|; NaN where only one of them has one.
+double relative_error(const View& got, const Tensor& expected);
+/// The larger one; NaN is the largest.
+inline double worse(double a, double b) { return a > b || a != a ? a : b; }
+void report_error(const char* op, const char* impl, double error);
 
 /// Worst error seen by CUBOID_COMPARE or a Comparing scope: max |a-b| / max |b|.
 struct Comparison {
@@ -109,62 +117,154 @@ struct Twin {
 };
 Twin twin_of(const View& v);
 
+/// `row` run on the same arguments, but into fresh memory: what it wrote, in the order of the outputs.
+template <class Row, class... Args>
+std::vector<Twin> run_beside(const Row& row, const Args&... args) {
+  std::vector<Twin> twins;
+  const auto twin = [&]<class T>(const T& a) -> T {
+    if constexpr (is_out<T>) {
+      if (!a.data) return a;
+      twins.push_back(twin_of(a));
+      return Out(twins.back().memory.view());
+    } else if constexpr (std::is_same_v<T, Outs>) {
+      Outs copies;
+      for (const Out& o : a) {
+        twins.push_back(twin_of(o));
+        copies.emplace_back(twins.back().memory.view());
+      }
+      return copies;
+    } else {
+      return a;
+    }
+  };
+  const std::tuple<Args...> substitutes{twin(args)...};
+  std::apply([&](const auto&... a) { row.run(a...); }, substitutes);
+  return twins;
+}
+
+/// False while a graph is recorded: its kernels do not run yet.
+bool may_measure();
+
+/// What distinguishes problems besides their tensors. Options of tunable ops have `std::vector<std::int64_t>
+/// numbers_of(options)`.
+template <class T>
+std::vector<std::int64_t> option_numbers(const T& a) {
+  if constexpr (is_view<T> || std::is_pointer_v<T>) return {};  // a pointer says where derived data may be kept
+  else return numbers_of(a);
+}
+
+/// The first row that fits, and the reference.
+template <class Row>
+struct Choice {
+  const Row *chosen = nullptr, *reference = nullptr;
+  std::vector<View> views;
+};
+
+template <class Row, class... Args>
+Choice<Row> choose(const Work& work, std::span<const Row> rows, const Args&... args) {
+  Choice<Row> c;
+  c.views = views_of(args...);
+  check(!c.views.empty(), work.op, ": no tensors");
+  const Device device = c.views.front().device;
+  for (const View& v : c.views) check(v.device == device, work.op, ": tensors on ", device, " and ", v.device);
+  for (const auto& row : rows) {
+    if (row.device != device) continue;
+    c.reference = &row;
+    if (!c.chosen && allowed(work.op, row.name) && row.fits(args...)) c.chosen = &row;
+  }
+  check(c.chosen != nullptr, work.op, ": no implementation on ", device, " fits ", c.views.front().dtype, c.views.front().shape);
+  return c;
+}
+
+/// The row that is fastest for this problem, by memory or measurement.
+template <class Row, class... Args>
+const Row* tuned(const Work& work, std::span<const Row> rows, const Choice<Row>& c, const Args&... args) {
+  const Device device = c.views.front().device;
+  ProblemHash hash;
+  for (const char* letter = work.op; *letter; ++letter) hash.add(*letter);
+  const auto add = [&]<class T>(const T& a) {
+    if constexpr (is_view<T>) hash.add(a);
+    else
+      for (const auto n : option_numbers(a)) hash.add(n);
+  };
+  (add(args), ...);
+  hash.add(tf32());
+  const auto named = [&](const std::string& name) {
+    if (name == Autotuner::none) return c.reference;
+    for (const Row& row : rows)
+      if (row.device == device && name == row.name && row.fits(args...)) return &row;
+    return c.chosen;
+  };
+  if (const auto known = autotuner().known(hash.value())) return named(*known);
+  if (!may_measure()) return c.chosen;
+  std::vector<Autotuner::Candidate> candidates;
+  std::vector<Twin> expected;
+  for (const Row& row : rows) {
+    if (row.device != device || &row == c.reference || !row.fits(args...)) continue;
+    const auto error = [&, r = &row] {
+      if (expected.empty()) expected = run_beside(*c.reference, args...);
+      r->run(args...);
+      double worst = 0;
+      for (const Twin& t : expected) worst = worse(worst, relative_error(t.original, t.memory));
+      return worst;
+    };
+    candidates.push_back({row.name, [&, r = &row] { r->run(args...); }, error});
+  }
+  std::string options;
+  const auto note = [&](const auto& a) {
+    for (const auto n : option_numbers(a)) options += ' ' + std::to_string(n);
+  };
+  (note(args), ...);
+  if (tf32()) options += " tf32";
+  return named(autotuner().choose(hash.value(), text_of_problem(work.op, c.views, options), candidates,
+                                  judging_tolerance(c.views.front().dtype, tf32())));
+}
+
+template <class Row, class... Args>
+void carry_out(const Work& work, const Choice<Row>& c, const Args&... args) {
+  if (logging()) log_choice(work.op, c.chosen->name, c.views);
+  if (comparing() && c.chosen != c.reference && c.reference->fits(args...)) {
+    const std::vector<Twin> expected = run_beside(*c.reference, args...);
+    c.chosen->run(args...);
+    for (const auto& t : expected) report_error(work.op, c.chosen->name, relative_error(t.original, t.memory));
+    return;
+  }
+  if (!profiler::enabled()) {
+    c.chosen->run(args...);
+    return;
+  }
+  double bytes = 0;
+  for (const View& v : c.views) bytes += static_cast<double>(v.bytes());
+  const double start = profiler::now_us();
+  c.chosen->run(args...);
+  profiler::add({work.op, c.chosen->name, start, profiler::now_us() - start, work.flops, bytes});
+}
+
 }  // namespace dispatch
 
 template <class... A, class... Args>
 void run(Work work, std::span<const Impl<void(A...)>> rows, const Args&... args) {
-  const std::vector<View> views = dispatch::views_of(args...);
-  check(!views.empty(), work.op, ": no tensors");
-  const Device device = views.front().device;
-  for (const View& v : views) check(v.device == device, work.op, ": tensors on ", device, " and ", v.device);
-  const Impl<void(A...)>*chosen = nullptr, *reference = nullptr;
-  for (const auto& row : rows) {
-    if (row.device != device) continue;
-    reference = &row;
-    if (!chosen && dispatch::allowed(work.op, row.name) && row.fits(args...)) chosen = &row;
-  }
-  check(chosen != nullptr, work.op, ": no implementation on ", device, " fits ", views.front().dtype, views.front().shape);
-  if (dispatch::logging()) dispatch::log_choice(work.op, chosen->name, views);
+  dispatch::carry_out(work, dispatch::choose(work, rows, args...), args...);
+}
 
-  if (dispatch::comparing() && chosen != reference && reference->fits(args...)) {
-    std::vector<dispatch::Twin> twins;
-    const auto twin = [&]<class T>(const T& a) -> T {
-      if constexpr (dispatch::is_out<T>) {
-        if (!a.data) return a;
-        twins.push_back(dispatch::twin_of(a));
-        return Out(twins.back().memory.view());
-      } else if constexpr (std::is_same_v<T, Outs>) {
-        Outs copies;
-        for (const Out& o : a) {
-          twins.push_back(dispatch::twin_of(o));
-          copies.emplace_back(twins.back().memory.view());
-        }
-        return copies;
-      } else {
-        return a;
-      }
-    };
-    std::tuple<Args...> substitutes{twin(args)...};
-    std::apply([&](const auto&... a) { reference->run(a...); }, substitutes);
-    chosen->run(args...);
-    for (const auto& t : twins) dispatch::report_error(work.op, chosen->name, t.original, t.memory);
-    return;
-  }
-  if (!profiler::enabled()) {
-    chosen->run(args...);
-    return;
-  }
-  double bytes = 0;
-  for (const View& v : views) bytes += static_cast<double>(v.bytes());
-  const double start = profiler::now_us();
-  chosen->run(args...);
-  profiler::add({work.op, chosen->name, start, profiler::now_us() - start, work.flops, bytes});
+/// The same, but where `autotuning`, the row is the one that is fastest for this problem, found by measuring. For ops whose rows
+/// write their outputs and do not add to them; `numbers_of(options)` must be there.
+template <class... A, class... Args>
+void run_fastest(Work work, std::span<const Impl<void(A...)>> rows, const Args&... args) {
+  auto c = dispatch::choose(work, rows, args...);
+  if (c.chosen != c.reference && autotuning(c.views.front().device) && !dispatch::is_forced(work.op) && !dispatch::comparing())
+    c.chosen = dispatch::tuned(work, rows, c, args...);
+  dispatch::carry_out(work, c, args...);
 }
 
 /// For tables written as arrays: run({"conv", flops}, rows, x, w, Out(y), spec).
 template <class Fn, std::size_t N, class... Args>
 void run(Work work, const Impl<Fn> (&rows)[N], const Args&... args) {
   run(work, std::span<const Impl<Fn>>(rows), args...);
+}
+template <class Fn, std::size_t N, class... Args>
+void run_fastest(Work work, const Impl<Fn> (&rows)[N], const Args&... args) {
+  run_fastest(work, std::span<const Impl<Fn>>(rows), args...);
 }
 
 }  // namespace cuboid

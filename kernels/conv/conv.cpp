@@ -102,8 +102,8 @@ Tensor input_of(const Tensor& g, const Tensor& w, const ConvSpec& spec, const Sh
   check(g.shape() == expected, "conv_input: g is ", g.shape(), ", conv of x ", x_shape, " gives ", expected);
   const Tensor gl = activation(g), wl = in_layout(w, Layout::contiguous), dx = result(x_shape, g);
   if (dx.size() > 0)
-    run({"conv_input", flops(x_shape, w.shape(), expected, spec)}, input_rows, gl.view(), wl.view(), dx.mutate(), spec,
-        wl.storage() == w.storage() ? home : nullptr);
+    run_fastest({"conv_input", flops(x_shape, w.shape(), expected, spec)}, input_rows, gl.view(), wl.view(), dx.mutate(), spec,
+                wl.storage() == w.storage() ? home : nullptr);
   return record("conv_input", in_layout(dx, layout_of(g)), {g, w}, [=](const Tensor& gg, const Step& step) {
     return Tensors{step.wants(0) ? conv(gg, w, spec) : Tensor(), step.wants(1) ? conv_weight(g, gg, spec, w.shape()) : Tensor()};
   });
@@ -126,8 +126,8 @@ Tensor conv(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvSpec
   }
   const Tensor xl = activation(x), wl = in_layout(w, Layout::contiguous), y = result(shape, x);
   if (y.size() > 0)
-    run({"conv", flops(x.shape(), w.shape(), shape, spec)}, forward_rows, xl.view(), wl.view(),
-        bias.defined() ? bias.view() : View(), y.mutate(), spec, wl.storage() == w.storage() ? home_of(w) : nullptr);
+    run_fastest({"conv", flops(x.shape(), w.shape(), shape, spec)}, forward_rows, xl.view(), wl.view(),
+                bias.defined() ? bias.view() : View(), y.mutate(), spec, wl.storage() == w.storage() ? home_of(w) : nullptr);
   Tensors inputs{x, w};
   if (bias.defined()) inputs.push_back(bias);
   const Layout layout = layout_of(x);
@@ -156,7 +156,7 @@ Tensor conv_weight(const Tensor& g, const Tensor& x, const ConvSpec& spec, const
   check(g.shape() == expected, "conv_weight: g is ", g.shape(), ", conv of x ", x.shape(), " gives ", expected);
   const Tensor gl = activation(g), xl = activation(x), dw = empty(w_shape, {x.dtype(), x.device()});
   if (x.size() > 0)
-    run({"conv_weight", flops(x.shape(), w_shape, expected, spec)}, weight_rows, gl.view(), xl.view(), dw.mutate(), spec);
+    run_fastest({"conv_weight", flops(x.shape(), w_shape, expected, spec)}, weight_rows, gl.view(), xl.view(), dw.mutate(), spec);
   else fill(dw, 0);
   return record("conv_weight", dw, {g, x}, [=](const Tensor& gw, const Step& step) {
     return Tensors{step.wants(0) ? conv(x, gw, spec) : Tensor(), step.wants(1) ? conv_input(g, gw, spec, x.shape()) : Tensor()};

@@ -24,6 +24,8 @@ struct ConvSpec {
   Shape transposed_shape(const Shape& x, const Shape& w, const Shape& output_pad = {}) const;
   friend bool operator==(const ConvSpec&, const ConvSpec&) = default;
 };
+/// All of it in a row.
+std::vector<std::int64_t> numbers_of(const ConvSpec& spec);
 
 /// x (N, C, spatial), w (K, C/groups, kernel) -> (N, K, spatial). The result has x's layout.
 Tensor conv(const Tensor& x, const Tensor& w, const ConvSpec& spec);

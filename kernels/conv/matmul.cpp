@@ -117,8 +117,8 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   shape[-1] = b.dim(-1);
   const Tensor c = empty(shape, {a.dtype(), a.device()});
   if (c.size() > 0)
-    run({"matmul", 2.0 * static_cast<double>(c.size()) * static_cast<double>(a.dim(-1))}, rows, batched(a.view()),
-        batched(b.view()), Out(batched(c.mutate())));
+    run_fastest({"matmul", 2.0 * static_cast<double>(c.size()) * static_cast<double>(a.dim(-1))}, rows, batched(a.view()),
+                batched(b.view()), Out(batched(c.mutate())));
   return record("matmul", c, {a, b}, [a, b](const Tensor& g, const Step& step) {
     return Tensors{step.wants(0) ? matmul(g, turned(b)) : Tensor(), step.wants(1) ? matmul(turned(a), g) : Tensor()};
   });

@@ -59,4 +59,11 @@ Shape ConvSpec::transposed_shape(const Shape& x, const Shape& w, const Shape& ou
   return y;
 }
 
+std::vector<std::int64_t> numbers_of(const ConvSpec& spec) {
+  std::vector<std::int64_t> numbers{spec.groups};
+  for (const auto* s : {&spec.stride, &spec.pad_lo, &spec.pad_hi, &spec.dilation})
+    numbers.insert(numbers.end(), s->begin(), s->end());
+  return numbers;
+}
+
 }  // namespace cuboid
