@@ -55,6 +55,16 @@ Matmul matmul;
 void gemm(const View& a, const View& b, const View& bias, const Out& c);
 }  // namespace mma
 
+namespace wgmma {  // as mma, bf16 and f16 without groups, on devices of compute capability 9.0; padding up to 16, reach of the
+                   // taps up to 31, stride up to 8
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
+ConvForward conv_forward;
+ConvInput conv_input;
+ConvWeight conv_weight;
+}  // namespace wgmma
+
 namespace gemm {  // kernels of one voxel at stride 1, no groups
 ConvForwardFits forward_fits;
 ConvInputFits input_fits;
