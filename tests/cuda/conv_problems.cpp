@@ -51,11 +51,11 @@ Tensor whole_numbers(const Shape& shape, DType dtype, Lies lies, std::uint64_t s
 
 /// Lets every row of Device::cuda that fits write into memory full of NaN. `call(f, out)` calls a row's function.
 template <class Fn, class Call>
-std::string compare(const char* op, std::span<const Impl<Fn>> rows, const Tensor& expected, Lies lies, ConvCounts& counts,
-                    Call&& call) {
+std::string compare(const char* op, std::span<const Impl<Fn>> rows, std::string_view only, const Tensor& expected, Lies lies,
+                    ConvCounts& counts, Call&& call) {
   std::string first;
   for (const auto& row : rows) {
-    if (row.device != Device::cuda) continue;
+    if (row.device != Device::cuda || (!only.empty() && row.name != only)) continue;
     const Tensor got = laid(full(expected.shape(), std::nan(""), {expected.dtype(), Device::cuda}), lies);
     if (!call(row.fits, got.mutate())) continue;
     ++counts[join_text(op, '/', row.name)];
@@ -79,7 +79,7 @@ std::vector<ConvProblem> conv_problems(std::size_t count, std::uint64_t seed, do
   return all;
 }
 
-std::string compare_conv_rows(const ConvProblem& p, ConvCounts& counts) {
+std::string compare_conv_rows(const ConvProblem& p, ConvCounts& counts, std::string_view only) {
   const Tf32 scope(p.tf32);  // its 10 bits of mantissa hold these numbers
   const Tensor x = whole_numbers(p.x, p.dtype, p.lies, 1), w = whole_numbers(p.w, p.dtype, Lies::contiguous, 2);
   const Tensor g = whole_numbers(p.y(), p.dtype, p.lies, 3);
@@ -93,14 +93,14 @@ std::string compare_conv_rows(const ConvProblem& p, ConvCounts& counts) {
   const Tensor xd = laid(to(x, Device::cuda), p.lies), gd = laid(to(g, Device::cuda), p.lies), wd = to(w, Device::cuda);
   const Tensor bd = p.bias ? to(bias, Device::cuda) : Tensor();
   Storage* home = wd.storage().get();
-  std::string wrong = compare("conv", conv_rows(), y, p.lies, counts, [&](auto f, const Out& out) {
+  std::string wrong = compare("conv", conv_rows(), only, y, p.lies, counts, [&](auto f, const Out& out) {
     return f(xd.view(), wd.view(), p.bias ? bd.view() : View(), out, p.spec, home);
   });
   if (wrong.empty())
-    wrong = compare("conv_input", conv_input_rows(), dx, p.lies, counts,
+    wrong = compare("conv_input", conv_input_rows(), only, dx, p.lies, counts,
                     [&](auto f, const Out& out) { return f(gd.view(), wd.view(), out, p.spec, home); });
   if (wrong.empty())
-    wrong = compare("conv_weight", conv_weight_rows(), dw, Lies::contiguous, counts,
+    wrong = compare("conv_weight", conv_weight_rows(), only, dw, Lies::contiguous, counts,
                     [&](auto f, const Out& out) { return f(gd.view(), xd.view(), out, p.spec); });
   return wrong;
 }

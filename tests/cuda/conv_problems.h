@@ -45,8 +45,8 @@ std::vector<ConvProblem> conv_problems(std::size_t count, std::uint64_t seed, do
 /// How often each "op/row" was compared.
 using ConvCounts = std::map<std::string, int>;
 
-/// Runs every row of Device::cuda that fits, in all three passes, against the CPU's reference. The first difference, or
-/// nothing.
-std::string compare_conv_rows(const ConvProblem& p, ConvCounts& counts);
+/// Runs every row of Device::cuda that fits, or the one named, in all three passes, against the CPU's reference. The first
+/// difference, or nothing.
+std::string compare_conv_rows(const ConvProblem& p, ConvCounts& counts, std::string_view only = "");
 
 }  // namespace cuboid::test
