@@ -8,10 +8,6 @@ namespace cuboid {
 
 struct GraphAccess {
   static void set_node(Tensor& t, std::shared_ptr<Node> node) { t.p_->node = std::move(node); }
-  /// True when nobody else sees the memory and each element has its own place in it (an expanded tensor's have not).
-  static bool sole_owner(const Tensor& t) {
-    return t.p_.use_count() == 1 && t.storage().use_count() == 1 && t.size() * size_of(t.dtype()) == t.storage()->bytes;
-  }
 };
 
 namespace {
@@ -75,6 +71,31 @@ Tensor record(const char* op, Tensor output, const Tensors& inputs, Backward bac
   return output;
 }
 
+Tensor rebuilt_by(Tensor y, std::function<Tensor()> again) {
+  if (y.node()) y.node()->again = std::move(again);
+  return y;
+}
+
+Kept::Kept(const Tensor& x) {
+  if (x.defined() && x.node() && x.node()->again) {
+    node_ = x.node();
+    again_ = node_->again;
+  } else {
+    x_ = x;
+  }
+}
+
+Tensor Kept::operator()() const {
+  if (!again_) return x_;
+  const Recording off(false);
+  Tensor x = again_();
+  check(x.shape() == node_->shape && x.dtype() == node_->dtype, node_->op, ": made again as ", x.dtype(), x.shape(), ", was ",
+        node_->dtype, node_->shape);
+  x = x.detach();
+  GraphAccess::set_node(x, node_);
+  return x;
+}
+
 namespace {
 
 Edge edge_of(const Tensor& t) { return t.node() ? Edge{t.node(), {}} : Edge{nullptr, t}; }
@@ -130,7 +151,7 @@ using Sums = std::unordered_map<const void*, Tensor>;
 
 void accumulate(Tensor& sum, Tensor g, bool recorded) {
   if (!sum.defined()) sum = std::move(g);
-  else if (!recorded && GraphAccess::sole_owner(sum)) add_into(sum, g);
+  else if (!recorded && sum.exclusive()) add_into(sum, g);
   else sum = add(sum, g);
 }
 
@@ -167,6 +188,7 @@ Sums sweep(Plan& plan, const Tensor& output, GradOptions& o) {
     if (!keep) {  // frees what only this op still held
       node->backward = nullptr;
       node->output = Tensor();
+      node->again = nullptr;
       node->edges.clear();
     }
   }

@@ -40,7 +40,8 @@ struct Node {
   Backward backward;  // empty once a sweep has used and freed it
   Shape shape;        // of the output
   DType dtype = DType::f32;
-  Tensor output;  // outside the graph; only with Keep::output
+  Tensor output;                  // outside the graph; only with Keep::output
+  std::function<Tensor()> again;  // see rebuilt_by
 
   Node() = default;
   Node(const Node&) = delete;
@@ -74,6 +75,22 @@ struct GradOptions {
   bool retain_graph = false;    // keep the graph for another sweep (implied by create_graph)
   Tensor seed = {};             // gradient of `output`; ones when undefined (output must have one element then)
   bool stop_at_inputs = false;  // do not look behind `inputs`
+};
+
+/// Says how `y`, which was just recorded, can be made again: rules that keep it as Kept then keep what `again` captured instead,
+/// so that y's memory is free until the sweep comes by. `again` must give the same values, and must not capture y. Returns y.
+Tensor rebuilt_by(Tensor y, std::function<Tensor()> again);
+
+/// A tensor for later, in a backward rule: as it is, or made again each time it is asked for.
+class Kept {
+ public:
+  explicit Kept(const Tensor& x);
+  Tensor operator()() const;
+
+ private:
+  Tensor x_;  // undefined where node_ knows better
+  std::shared_ptr<Node> node_;
+  std::function<Tensor()> again_;  // a copy: the sweep empties the node
 };
 
 /// d(output)/d(inputs). An input that does not influence the output gets zeros. Unless the graph is kept, each

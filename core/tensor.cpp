@@ -261,4 +261,12 @@ Tensor add(const Tensor& a, const Tensor& b) {
   return record("add", sum, {a, b}, [](const Tensor& g, const Step&) { return Tensors{g, g}; });
 }
 
+Tensor add(Tensor&& a, const Tensor& b) {
+  const bool leaf = a.requires_grad() && a.is_leaf();  // its value is what a derivative is asked at
+  if (leaf || !a.exclusive() || a.shape() != b.shape() || a.dtype() != b.dtype()) return add(static_cast<const Tensor&>(a), b);
+  const Tensor sum = a.detach();
+  add_into(sum, b);
+  return record("add", sum, {a, b}, [](const Tensor& g, const Step&) { return Tensors{g, g}; });
+}
+
 }  // namespace cuboid

@@ -86,6 +86,11 @@ class Tensor {
   Tensor detach() const;
   /// What backward() accumulated; undefined before. Only leaves have one.
   Tensor& grad() const;
+  /// True when nobody else sees the memory and each element has its own place in it (an expanded tensor's have not): it may be
+  /// written over.
+  bool exclusive() const {
+    return p_.use_count() == 1 && storage().use_count() == 1 && size() * size_of(dtype()) == storage()->bytes;
+  }
   /// Identity in the derivative graph: two handles of one value agree. Stable while any handle lives.
   const void* id() const { return p_->node ? static_cast<const void*>(p_->node.get()) : p_.get(); }
 
@@ -138,5 +143,7 @@ void add_into(const Tensor& target, const Tensor& x);
 Tensor to(const Tensor& x, Device device);
 /// a + b of equal shapes, differentiable.
 Tensor add(const Tensor& a, const Tensor& b);
+/// The same, into a's memory when no one else holds it.
+Tensor add(Tensor&& a, const Tensor& b);
 
 }  // namespace cuboid

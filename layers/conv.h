@@ -9,9 +9,20 @@
 
 namespace cuboid {
 
+/// One number for every axis, or one each: .kernel = 3, .kernel = {7, 1, 1}.
+struct PerAxis {
+  PerAxis(std::int64_t all) : values{all} {}  // NOLINT: a number is meant to pass for it
+  PerAxis(std::initializer_list<std::int64_t> each) : values(each) {}
+  std::int64_t operator[](int axis) const { return values[values.rank() == 1 ? 0 : axis]; }
+  Shape values;
+};
+
 struct ConvOptions {
   int dims = 3;  // spatial dimensions, 1 to 3
-  std::int64_t kernel = 3, stride = 1, pad = 0, dilation = 1, groups = 1;
+  PerAxis kernel = 3;
+  std::int64_t stride = 1;
+  PerAxis pad = 0;
+  std::int64_t dilation = 1, groups = 1;
   bool bias = true;
   std::optional<Fan> kaiming = {};  // weights start normal (He et al. 2015) by this fan, not uniform
 };

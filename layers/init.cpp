@@ -32,8 +32,11 @@ std::int64_t fan_of(const Shape& weight, Fan fan) {
 }
 
 Tensor kaiming_normal(const Shape& weight, Fan fan, double gain) {
-  if (!draws) return empty(weight);
-  return normal(weight, next_init_key(), 0, gain / std::sqrt(static_cast<double>(fan_of(weight, fan))));
+  return normal_weights(weight, 0, gain / std::sqrt(static_cast<double>(fan_of(weight, fan))));
+}
+
+Tensor normal_weights(const Shape& shape, double mean, double deviation) {
+  return draws ? normal(shape, next_init_key(), mean, deviation) : empty(shape);
 }
 
 Tensor fan_uniform(const Shape& shape, std::int64_t fan) {

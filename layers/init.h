@@ -40,6 +40,7 @@ std::int64_t fan_of(const Shape& weight, Fan fan);
 
 /// He et al. 2015: normal with deviation gain / sqrt(fan); the gain of ReLU is sqrt(2).
 Tensor kaiming_normal(const Shape& weight, Fan fan = Fan::in, double gain = 1.4142135623730951);
+Tensor normal_weights(const Shape& shape, double mean, double deviation);
 /// Uniform in +-1/sqrt(fan): what PyTorch gives convolutions and linear layers, and their biases, by default.
 Tensor fan_uniform(const Shape& shape, std::int64_t fan);
 

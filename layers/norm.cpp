@@ -16,7 +16,8 @@ Tensor BatchNorm::operator()(const Tensor& x) {
                      .momentum = options_.momentum,
                      .eps = options_.eps,
                      .activation = options_.activation,
-                     .slope = options_.slope});
+                     .slope = options_.slope,
+                     .rebuilt = options_.rebuilt});
 }
 
 InstanceNorm::InstanceNorm(std::int64_t channels, NormOptions options) : options_(options) {

@@ -11,6 +11,7 @@ struct NormOptions {
   bool affine = true;                        // instance norm: with weight and bias
   Activation activation = Activation::none;  // applied in the same pass
   double slope = 0.01;                       // of leaky_relu
+  bool rebuilt = false;                      // batch norm: not kept for the convolution behind it, but computed again
 };
 
 /// Normalises each channel over the batch when training, by the running statistics otherwise.

@@ -3,12 +3,12 @@
 // Every layer of a block sees the features of all layers before it; between blocks the channels are halved and the
 // volume is averaged 2x2x2 -> 1.
 #pragma once
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/pool/pool.h"
+#include "layers/activations.h"
 #include "layers/conv.h"
 #include "layers/dropout.h"
 #include "layers/linear.h"
@@ -94,11 +94,8 @@ class Transition : public Module {
   Tensor operator()(const Tensor& x);
 };
 
-/// Activations by name: "conv0", "norm0", "pool0", "denseblock1", "transition1", ..., "norm5". Those of the norms are
-/// taken after the activation function. Give a map with the wanted names as keys: Activations keep{{"norm5", {}}};
-using Activations = std::map<std::string, Tensor>;
-
-/// Everything but the classifier.
+/// Everything but the classifier. Activations by name: "conv0", "norm0", "pool0", "denseblock1", "transition1", ..., "norm5",
+/// those of the norms after the activation function.
 class DenseNetFeatures : public Module {
  public:
   Conv conv0;

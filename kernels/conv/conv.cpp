@@ -136,10 +136,10 @@ Tensor conv(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvSpec
   const Layout layout = layout_of(x);
   const std::size_t count = inputs.size();
   const Shape x_shape = x.shape();
-  return record("conv", in_layout(y, layout), inputs, [=](const Tensor& g, const Step& step) {
+  return record("conv", in_layout(y, layout), inputs, [=, kept = Kept(x)](const Tensor& g, const Step& step) {
     Tensors gs(count);
     if (step.wants(0)) gs[0] = conv_input(g, w, spec, x_shape);
-    if (step.wants(1)) gs[1] = conv_weight(g, x, spec, w.shape());
+    if (step.wants(1)) gs[1] = conv_weight(g, kept(), spec, w.shape());
     if (count == 3 && step.wants(2)) {
       Shape axes{0};
       for (int d = 2; d < g.rank(); ++d) axes.push_back(d);

@@ -65,6 +65,7 @@ struct Norm {
   std::int64_t segments;
   double eps, slope;
   Tensor given_mean, given_var;  // (C); undefined: those of x
+  bool rebuilt = false;
 
   bool batch() const { return !given_mean.defined(); }
 };
@@ -167,14 +168,17 @@ View by_segment(const Tensor& t, std::int64_t channels) {
 
 Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const Tensor& bias, const Running& running = {}) {
   const DType type = statistics_type(x);
-  const Tensor xd = dense(x, x), y = empty_like(xd);
   const std::int64_t channels = x.dim(1);
-  const Statistics s = statistics_of(norm, xd, running);
+  const Statistics s = statistics_of(norm, dense(x, x), running);
   const Tensor mean = s.mean, rstd = s.rstd;
   const double elements = static_cast<double>(x.size());
-  run({norm.op, 4 * elements}, apply_rows, xd.view(), by_segment(mean, channels), by_segment(rstd, channels),
-      view_or_none(as_type(weight, type)), view_or_none(as_type(bias, type)), y.mutate(), norm.slope);
-  return record(norm.op, y, {x, weight, bias}, [=](const Tensor& g, const Step& step) {
+  const auto apply = [=] {
+    const Tensor from = dense(x, x), y = empty_like(from);
+    run({norm.op, 4 * elements}, apply_rows, from.view(), by_segment(mean, channels), by_segment(rstd, channels),
+        view_or_none(as_type(weight, type)), view_or_none(as_type(bias, type)), y.mutate(), norm.slope);
+    return y;
+  };
+  Tensor y = record(norm.op, apply(), {x, weight, bias}, [=](const Tensor& g, const Step& step) {
     if (recording()) return replay([&](const Tensors& in) { return composed(norm, in); }, {x, weight, bias}, g);
     const Tensor own = dense(x, x), gd = dense(g, own), dx = step.wants(0) ? empty_like(own) : Tensor();
     const Shape shape{norm.segments, channels};
@@ -185,6 +189,7 @@ Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const 
     return Tensors{dx, step.wants(1) ? parameter_gradient(dw, weight) : Tensor(),
                    step.wants(2) ? parameter_gradient(db, bias) : Tensor()};
   });
+  return norm.rebuilt ? rebuilt_by(y, apply) : y;
 }
 
 void check_arguments(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -205,7 +210,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     check(!t.defined() || (t.shape() == Shape{x.dim(1)} && t.is(Layout::contiguous)), "batch_norm: x has ", x.dim(1),
           " channels, the running statistics are ", t.defined() ? t.shape() : Shape{});
   check(o.training || running_mean.defined(), "batch_norm: evaluation needs running statistics");
-  Norm norm{"batch_norm", 1, o.eps, slope_of(o.activation, o.slope), {}, {}};
+  Norm norm{"batch_norm", 1, o.eps, slope_of(o.activation, o.slope), {}, {}, o.rebuilt};
   if (!o.training) {
     norm.given_mean = running_mean.detach();
     norm.given_var = running_var.detach();
@@ -219,7 +224,7 @@ Tensor instance_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, 
   check_arguments("instance_norm", x, weight, bias);
   check(x.rank() >= 3 && x.size() / x.dim(0) / x.dim(1) > 1,
         "instance_norm: needs more than one value per channel and sample, x is ", x.shape());
-  return normalise({"instance_norm", x.dim(0), eps, slope_of(activation, slope), {}, {}}, x, weight, bias);
+  return normalise({"instance_norm", x.dim(0), eps, slope_of(activation, slope), {}, {}, false}, x, weight, bias);
 }
 
 }  // namespace cuboid

@@ -13,7 +13,8 @@ struct BatchNormOptions {
   double momentum = 0.1;  // share of the new batch in the running statistics
   double eps = 1e-5;
   Activation activation = Activation::none;
-  double slope = 0.01;  // of leaky_relu
+  double slope = 0.01;   // of leaky_relu
+  bool rebuilt = false;  // computed again in the backward pass for the convolution behind it, which then need not keep it
 };
 
 /// weight, bias, running_mean, running_var: (C), f32 or x's dtype. weight and bias may both be undefined; so may the
