@@ -50,6 +50,56 @@ TEST(Autograd, ActivationsDieAsTheSweepGoes) {
   EXPECT_LE(memory_stats(test_device()).peak - before, 14 * mib);
 }
 
+TEST(Autograd, WhatCanBeMadeAgainIsNotKept) {
+  const std::int64_t mib = 1 << 20;
+  const std::int64_t before = memory_stats(test_device()).live;
+  const Tensor x = full({mib / 4}, 3, on_device()).requires_grad(true);
+  int made = 0;
+  // y = 2x, of which z's rule needs the value; z's derivative is said to be y + g
+  const auto twice = [&] { return add(x.detach(), x.detach()); };
+  Tensor y = rebuilt_by(record("twice", twice(), {x}, [](const Tensor& g, const Step&) { return Tensors{add(g, g)}; }), [&] {
+    ++made;
+    return twice();
+  });
+  Tensor z = record("keeps", add(y.detach(), y.detach()), {y},
+                    [kept = Kept(y)](const Tensor& g, const Step&) { return Tensors{add(kept(), g)}; });
+  y = Tensor();
+  EXPECT_EQ(memory_stats(test_device()).live - before, 2 * mib) << "x and z, not y";
+  const Tensor seed = full({mib / 4}, 1, on_device());
+  for (const bool again : {true, false}) {
+    const Tensor dx = grad(z, {x}, {.retain_graph = again, .seed = seed})[0];
+    EXPECT_EQ(dx.to_vector().front(), 14) << "2 (6 + 1)";
+  }
+  EXPECT_EQ(made, 2);
+  // its place in the graph is kept: d/dx of 2 (y + 1) = 4
+  const Tensor w = full({2}, 3, on_device()).requires_grad(true);
+  const Tensor v = rebuilt_by(
+      record("twice", add(w.detach(), w.detach()), {w}, [](const Tensor& g, const Step&) { return Tensors{add(g, g)}; }),
+      [w] { return add(w.detach(), w.detach()); });
+  const Tensor u = record("keeps", add(v.detach(), v.detach()), {v},
+                          [kept = Kept(v)](const Tensor& g, const Step&) { return Tensors{add(kept(), g)}; });
+  const Tensor ones = full({2}, 1, on_device());
+  const Tensor first = grad(u, {w}, {.create_graph = true, .seed = ones})[0];
+  EXPECT_EQ(grad(first, {w}, {.seed = ones})[0].to_vector(), (std::vector<double>{4, 4}));
+}
+
+TEST(Autograd, SumsInPlaceOnlyWhatNobodyElseSees) {
+  const Tensor x = full({4}, 1, on_device()), b = full({4}, 2, on_device());
+  Tensor a = add(x, x);
+  const void* where = a.view().data;
+  Tensor sum = add(std::move(a), b);
+  EXPECT_EQ(sum.view().data, where);
+  EXPECT_EQ(sum.to_vector(), (std::vector<double>{4, 4, 4, 4}));
+  const Tensor also = sum;
+  const Tensor other = add(std::move(sum), b);
+  EXPECT_NE(other.view().data, where);
+  EXPECT_EQ(also.to_vector(), (std::vector<double>{4, 4, 4, 4}));
+  Tensor leaf = full({4}, 1, on_device()).requires_grad(true);
+  const Tensor same = leaf.detach();
+  EXPECT_EQ(add(std::move(leaf), b).to_vector(), (std::vector<double>{3, 3, 3, 3}));
+  EXPECT_EQ(same.to_vector(), (std::vector<double>{1, 1, 1, 1}));
+}
+
 TEST(Autograd, CheckpointEqualsPlain) {
   const Tensor x = full({2}, 3, on_device()).requires_grad(true), w = full({2}, 5, on_device()).requires_grad(true);
   const auto f = [w](const Tensors& in) { return add(add(in[0], w), in[0]); };

@@ -10,44 +10,6 @@ using namespace cuboid::test;
 
 namespace {
 
-/// The gradients of a net, as doubles.
-using Gradients = std::vector<std::vector<double>>;
-
-Gradients gradients(const Tensors& list) {
-  Gradients all;
-  for (const auto& g : list) all.push_back(g.to_vector());
-  return all;
-}
-Gradients gradients(const std::vector<torch::Tensor>& list) {
-  Gradients all;
-  for (const auto& g : list) all.push_back(from_torch(g).to_vector());
-  return all;
-}
-
-double norm(const std::vector<double>& v) {
-  double squares = 0;
-  for (const double x : v) squares += x * x;
-  return std::sqrt(squares);
-}
-
-/// |a - b| of each tensor.
-std::vector<double> differences(const Gradients& a, const Gradients& b) {
-  std::vector<double> list;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::vector<double> d = a[i];
-    for (std::size_t k = 0; k < d.size(); ++k) d[k] -= b[i][k];
-    list.push_back(norm(d));
-  }
-  return list;
-}
-
-/// |a - b| / |b| of all tensors taken together.
-double distance(const Gradients& a, const Gradients& b) {
-  std::vector<double> sizes;
-  for (const auto& v : b) sizes.push_back(norm(v));
-  return norm(differences(a, b)) / norm(sizes);
-}
-
 struct NetCase {
   const char* name;
   DenseNetOptions options;

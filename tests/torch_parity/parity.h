@@ -87,6 +87,44 @@ inline void expect_parity(const std::string& name, const Ours& ours, const Their
     }
 }
 
+/// The gradients of a net, as doubles.
+using Gradients = std::vector<std::vector<double>>;
+
+inline Gradients gradients(const Tensors& list) {
+  Gradients all;
+  for (const auto& g : list) all.push_back(g.to_vector());
+  return all;
+}
+inline Gradients gradients(const std::vector<torch::Tensor>& list) {
+  Gradients all;
+  for (const auto& g : list) all.push_back(from_torch(g).to_vector());
+  return all;
+}
+
+inline double norm(const std::vector<double>& v) {
+  double squares = 0;
+  for (const double x : v) squares += x * x;
+  return std::sqrt(squares);
+}
+
+/// |a - b| of each tensor.
+inline std::vector<double> differences(const Gradients& a, const Gradients& b) {
+  std::vector<double> list;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::vector<double> d = a[i];
+    for (std::size_t k = 0; k < d.size(); ++k) d[k] -= b[i][k];
+    list.push_back(norm(d));
+  }
+  return list;
+}
+
+/// |a - b| / |b| of all tensors taken together.
+inline double distance(const Gradients& a, const Gradients& b) {
+  std::vector<double> sizes;
+  for (const auto& v : b) sizes.push_back(norm(v));
+  return norm(differences(a, b)) / norm(sizes);
+}
+
 /// Repeats with shapes from a seeded generator.
 inline void repeat(int times, const std::function<void(Random&)>& body) {
   for (int i = 0; i < times; ++i) {
