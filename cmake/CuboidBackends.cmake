@@ -33,6 +33,16 @@ foreach(pair "CUDNN CUDNN::cudnn cudnn" "CUBLAS CUBLAS::cublasLt cublas")
   endif()
 endforeach()
 
+# How ranks exchange tensors, beside TCP.
+foreach(pair "MPI MPI::MPI_CXX mpi" "NCCL NCCL::nccl nccl")
+  string(REPLACE " " ";" words "${pair}")
+  list(POP_FRONT words key target file)
+  cuboid_use(core ${key} ${target})
+  if(CUBOID_HAS_${key})
+    target_sources(cuboid_core PRIVATE ${PROJECT_SOURCE_DIR}/core/comm/${file}.cpp)
+  endif()
+endforeach()
+
 if(CUBOID_BUILD_APPS)
   # The readers and writers that need an outside library.
   cuboid_use(data ZLIB ZLIB::ZLIB)

@@ -22,6 +22,7 @@ if(CUBOID_CUDA STREQUAL "ON")
   cuboid_feature(cuda ON "${CUDAToolkit_VERSION}" "NVIDIA GPUs, compute capability ${architectures}" nvidia-cuda-toolkit)
   cuboid_library(CUDNN CUDNN cudnn-cuda-13 "NVIDIA's convolutions beside our own")
   cuboid_library(CUBLAS CUBLAS libcublas-dev "NVIDIA's matrix products beside our own")
+  cuboid_library(NCCL NCCL libnccl-dev "several GPUs in one training")
 elseif(CUBOID_CUDA STREQUAL "EMULATED")
   # The types of CUDA (float4, __half) come from the toolkit's headers, which a C++ compiler reads as well.
   find_path(CUBOID_CUDA_HEADERS cuda_bf16.h HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES include REQUIRED)

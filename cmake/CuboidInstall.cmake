@@ -18,7 +18,8 @@ endif()
 
 # Static libraries pass their own needs on: find them again, in the same way, on the consumer's machine.
 set(CUBOID_DEPENDENCIES "")
-foreach(pair "OPENMP OpenMP COMPONENTS CXX" "ONEDNN OneDNN" "ZLIB ZLIB" "ZIP LibZip" "TIFF TIFF" "HDF5 LibHDF5" "PNG PNG")
+foreach(pair "OPENMP OpenMP COMPONENTS CXX" "ONEDNN OneDNN" "ZLIB ZLIB" "ZIP LibZip" "TIFF TIFF" "HDF5 LibHDF5" "PNG PNG"
+    "MPI MPI COMPONENTS CXX")
   string(REPLACE " " ";" words "${pair}")
   list(POP_FRONT words key)
   list(JOIN words " " words)
