@@ -101,8 +101,11 @@ int dispatch(std::vector<std::string> arguments, const std::vector<Command>& com
     }
     const std::string longer = path.empty() ? word : path + " " + word;
     arguments.erase(arguments.begin());
-    for (const auto& c : commands)
-      if (longer == c.path) return c.run(arguments);
+    const auto is = [&](const std::string& name) {
+      return std::any_of(commands.begin(), commands.end(), [&](const Command& c) { return name == c.path; });
+    };
+    for (const auto& c : commands)  // "bench compare" before "bench"
+      if (longer == c.path && (arguments.empty() || !is(longer + " " + arguments.front()))) return c.run(arguments);
     const auto words = words_below(path, commands);
     if (std::find(words.begin(), words.end(), word) == words.end())
       fail<UsageError>(with_hint(join_text(word.starts_with("-") ? "unknown option '" : "unknown command '", path,

@@ -15,6 +15,9 @@ const std::vector<Command>& commands() {
       {"phantom csf", "make phantom cells with known truth", phantom},
       {"info", "what a file, a run or a net holds", info},
       {"convert", "from one volume format to another", convert},
+      {"bench", "how fast, against LibTorch and the machine's limits", bench},
+      {"bench compare", "two results of bench: what has become slower", bench_compare},
+      {"bench table", "a result of bench as a table, here or in a document", bench_table},
       {"doctor", "what this build and this machine can do", doctor},
   };
   return table;

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What both sides of the comparison agree on. A side is a process that reads commands from stdin, a line each, and answers
-// with one line:
-//   about       -> what it is: versions, threads
-//   check FILE  -> writes its logits and every gradient to FILE (safetensors), answers "ok". Before a training pass every norm
-//                  bias is raised by `lift`: at the kink of a ReLU rounding decides which way a gradient goes, and among 28
-//                  million activations some always lie there. (LibTorch with one thread and LibTorch with two then differ by
-//                  2e-3 in the median tensor.) Three deviations up, the kinks are met rarely enough to compare digits.
+// What both sides of the comparison agree on. Each is a program with these commands:
+//   list                                    prints its nets: [{"name": ..., "title": ..., "large": ...}]
+//   serve NET train|infer VARIANT FILE      serves questions; VARIANT is Cuboid's dtype or LibTorch's layout
+//   first NET FILE                          predicts one sample, prints the result: from start to first answer
+// Cuboid's has also
+//   prepare NET FILE                        writes weights, inputs and one sample of them
+// A serving side reads questions from stdin, a line each, and answers with one line:
+//   about        -> JSON: what it is, versions, threads
+//   work         -> FLOPs of one step, taps on padding left out; 0 when it does not know
+//   check FILE   -> writes its outputs and every gradient to FILE (safetensors), answers "ok". Before a training pass every
+//                   norm bias is raised by `lift`: at the kink of a ReLU rounding decides which way a gradient goes, and among
+//                   28 million activations some always lie there. (LibTorch with one thread and LibTorch with two then differ
+//                   by 2e-3 in the median tensor.) Three deviations up, the kinks are met rarely enough to compare digits.
 //   time SECONDS -> runs steps for that long (two at least), answers the milliseconds of each
-//   end         -> peak resident memory in KiB, and ends
-// Weights, input and labels come from one file; the weights are named as in MONAI's state dict.
+//   end          -> peak resident memory in KiB, and ends
+// Weights and inputs come from one file; weights are named as in the net's state dict, inputs start with "bench.".
 #pragma once
 #include <sys/resource.h>
 
@@ -19,16 +25,16 @@
 
 namespace side {
 
-inline constexpr const char* input_name = "bench.input";    // [8,1,64,64,64]
-inline constexpr const char* labels_name = "bench.labels";  // [8]
+inline constexpr const char* input_prefix = "bench.";
 inline constexpr float lift = 3;
 /// True for the bias of a norm, by its name in the state dict.
 inline bool is_norm_bias(const std::string& name) {
   return name.find("norm") != std::string::npos && name.size() > 5 && name.compare(name.size() - 5, 5, ".bias") == 0;
 }
 
-struct Commands {
+struct Answers {
   std::function<std::string()> about;
+  std::function<double()> work = [] { return 0.; };
   std::function<void(const std::string& file)> check;
   std::function<void()> step;
 };
@@ -37,14 +43,17 @@ inline double milliseconds() {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-inline int serve(const Commands& commands) {
+inline int serve(const Answers& answers) {
   for (std::string word; std::cin >> word;) {
     if (word == "about") {
-      std::cout << commands.about() << std::endl;
+      std::cout << answers.about() << std::endl;
+    } else if (word == "work") {
+      std::cout << answers.work() << std::endl;
     } else if (word == "check") {
       std::string file;
-      std::cin >> file;
-      commands.check(file);
+      std::cin >> std::ws;
+      std::getline(std::cin, file);
+      answers.check(file);
       std::cout << "ok" << std::endl;
     } else if (word == "time") {
       double seconds = 0;
@@ -52,7 +61,7 @@ inline int serve(const Commands& commands) {
       const double start = milliseconds();
       double last = start;
       for (int i = 0; i < 2 || last - start < 1e3 * seconds; ++i) {
-        commands.step();
+        answers.step();
         const double now = milliseconds();
         std::cout << (i ? " " : "") << now - last;
         last = now;

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nets/densenet.h"
+
+#include "bench/libtorch/cuboid/net.h"
+#include "kernels/random/random.h"
+#include "layers/loss.h"
+
+using namespace cuboid;
+
+namespace side {
+namespace {
+
+constexpr std::int64_t batch = 8;
+
+DenseNetOptions options(const std::string& name) {
+  DenseNetOptions o = name.ends_with("2d") ? monai_densenet121(2, 3) : monai_densenet121();
+  if (name.find("169") != name.npos) o.blocks = {6, 12, 32, 32};
+  return o;
+}
+
+NamedTensors inputs(const NetEntry& entry, bool one_sample) {
+  const std::int64_t n = one_sample ? 1 : batch;
+  const Shape shape = entry.name.ends_with("2d") ? Shape{n, 3, 256, 256} : Shape{n, 1, 64, 64, 64};
+  NamedTensors all{{"bench.input", uniform(shape, {.seed = 7}, 0, 1)}};
+  if (!one_sample) all.emplace_back("bench.labels", from_values<std::int64_t>({0, 1, 1, 0, 1, 0, 0, 1}, {batch}));
+  return all;
+}
+
+class Dense : public Net {
+ public:
+  Dense(const DenseNetOptions& o, const NamedTensors& given)
+      : net_(o), x_(input(given, "input")), labels_(input(given, "labels")) {}
+  Module& module() override { return net_; }
+  Tensor forward() override { return net_(x_); }
+  Tensor loss(const Tensor& logits) override { return cross_entropy(logits, labels_); }
+
+ private:
+  DenseNet net_;
+  Tensor x_, labels_;
+};
+
+std::unique_ptr<Net> make(const NetEntry& entry, const NamedTensors& given) {
+  return std::make_unique<Dense>(options(entry.name), given);
+}
+
+}  // namespace
+
+std::vector<NetEntry> densenets() {
+  return {{"densenet121_3d", "DenseNet121 3D, 64^3, batch 8", false, inputs, make},
+          {"densenet169_3d", "DenseNet169 3D, 64^3, batch 8", true, inputs, make},
+          {"densenet121_2d", "DenseNet121 2D, 256 px, batch 8", false, inputs, make}};
+}
+
+}  // namespace side

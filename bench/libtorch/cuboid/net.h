@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// A net at work in Cuboid. Another one is a file beside this with its Nets, a line in nets.cpp, and its twin in torch/.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/module.h"
+
+namespace side {
+
+class Net {
+ public:
+  virtual ~Net() = default;
+  virtual cuboid::Module& module() = 0;
+  /// Inputs are held by the net.
+  virtual cuboid::Tensor forward() = 0;
+  virtual cuboid::Tensor loss(const cuboid::Tensor& outputs) = 0;
+};
+
+struct NetEntry {
+  std::string name, title;  // "densenet121_3d", "DenseNet121 3D, 64^3, batch 8"
+  bool large = false;       // left out of quick runs
+  /// "bench.input", ... as forward and loss take them; and for a single sample, without what only the loss needs.
+  cuboid::NamedTensors (*inputs)(const NetEntry& entry, bool one_sample) = nullptr;
+  /// Untrained; takes what it needs from `inputs` (empty: only the weights matter).
+  std::unique_ptr<Net> (*make)(const NetEntry& entry, const cuboid::NamedTensors& inputs) = nullptr;
+};
+
+const std::vector<NetEntry>& nets();
+
+std::vector<NetEntry> densenets();
+
+/// The input `name` without its prefix; undefined when there is none.
+cuboid::Tensor input(const cuboid::NamedTensors& inputs, const std::string& name);
+
+}  // namespace side
