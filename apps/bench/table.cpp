@@ -9,8 +9,16 @@ namespace {
 
 using app::fixed;
 
-std::string line(const std::vector<std::string>& cells) { return "| " + app::join(cells, " | ") + " |\n"; }
-std::string rule(std::size_t columns) { return "|" + app::join(std::vector<std::string>(columns, "---"), "|") + "|\n"; }
+std::string line(const std::vector<std::string>& cells) {
+  std::string text = "|";
+  for (const std::string& cell : cells) text += " " + cell + (cell.empty() ? "|" : " |");
+  return text + "\n";
+}
+std::string rule(std::size_t columns) {
+  std::string text = "|";
+  for (std::size_t i = 0; i < columns; ++i) text += "---|";
+  return text + "\n";
+}
 
 /// Three figures that count, no more than two decimals.
 std::string number(double v) {
