@@ -153,6 +153,14 @@ TEST_F(CudaRuntime, CachedMemoryGoesBack) {
   EXPECT_EQ(cuda::device_info().free_bytes, free_before);
 }
 
+TEST_F(CudaRuntime, WhatGoesBackLeavesItsNeighboursAlone) {
+  Tensors all;
+  for (int i = 0; i < 6; ++i) all.push_back(full({1 << 20}, i, on_device));
+  for (const std::size_t i : {0, 2, 4}) all[i] = Tensor();
+  release_cached_memory(Device::cuda);
+  for (const std::size_t i : {1, 3, 5}) EXPECT_TRUE(equal(all[i], full({1 << 20}, static_cast<double>(i)))) << i;
+}
+
 TEST_F(CudaRuntime, PinnedMemoryIsCopiedWhileTheHostGoesOn) {
   const cuda::OwnStream side;
   for (int round = 0; round < 20; ++round) {

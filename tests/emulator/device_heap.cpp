@@ -155,7 +155,9 @@ void free_device(void* p) {
   auto [begin, bytes] = *found;
   h.allocations.erase(found);
   close_pieces(begin, bytes);
-  madvise(begin, bytes, MADV_DONTNEED);
+  const std::size_t first = static_cast<std::size_t>(begin - h.base + page - 1) / page * page,
+                    end = static_cast<std::size_t>(begin + bytes - h.base) / page * page;
+  if (first < end) madvise(h.base + first, end - first, MADV_DONTNEED);  // whole pages: its neighbours share the others
   auto after = h.free.lower_bound(begin);
   if (after != h.free.end() && begin + bytes == after->first) {
     bytes += after->second;
