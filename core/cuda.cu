@@ -5,6 +5,10 @@
 
 #include "core/allocator.h"
 #include "core/gpu.h"
+#if !CUBOID_EMULATED && __has_include(<nvtx3/nvToolsExt.h>)
+#include <nvtx3/nvToolsExt.h>
+#define CUBOID_NVTX 1
+#endif
 
 namespace cuboid::cuda {
 namespace {
@@ -14,6 +18,8 @@ gpu::event_t raw(const std::shared_ptr<void>& event) { return static_cast<gpu::e
 std::size_t size(std::int64_t bytes) { return static_cast<std::size_t>(bytes); }
 
 thread_local Stream current = nullptr;
+
+void refuse_while_recording(const char* why) { check<CannotRecord>(!recording_graph(), "cannot be recorded: ", why); }
 
 std::shared_ptr<void> new_event(bool timed) {
   return {gpu::event_create(timed), [](void* e) { gpu::event_destroy(static_cast<gpu::event_t>(e)); }};
@@ -43,8 +49,14 @@ DeviceInfo device_info() {
 // ---- streams -----------------------------------------------------------------------------------
 
 Stream stream() { return current; }
-void synchronize() { gpu::stream_synchronize(raw(current)); }
-void synchronize_all() { gpu::synchronize(); }
+void synchronize() {
+  refuse_while_recording("the host waits for the device");
+  gpu::stream_synchronize(raw(current));
+}
+void synchronize_all() {
+  refuse_while_recording("the host waits for the device");
+  gpu::synchronize();
+}
 
 OwnStream::OwnStream() : stream_(gpu::stream_create()) {}
 OwnStream::~OwnStream() {
@@ -59,11 +71,24 @@ StreamScope::~StreamScope() { current = before_; }
 Event::Event(bool timed) : event_(new_event(timed)) {}
 void Event::record(Stream stream) { gpu::event_record(raw(event_), raw(stream)); }
 void Event::wait(Stream stream) const { gpu::stream_wait(raw(stream), raw(event_)); }
-void Event::synchronize() const { gpu::event_synchronize(raw(event_)); }
+void Event::synchronize() const {
+  refuse_while_recording("the host waits for the device");
+  gpu::event_synchronize(raw(event_));
+}
 bool Event::done() const { return gpu::event_query(raw(event_)); }
 double Event::ms_since(const Event& start) const {
   return static_cast<double>(gpu::event_elapsed(raw(start.event_), raw(event_)));
 }
+
+// ---- ranges ------------------------------------------------------------------------------------
+
+#if CUBOID_NVTX
+void open_range(const char* name) { nvtxRangePushA(name); }
+void close_range() { nvtxRangePop(); }
+#else
+void open_range(const char*) {}
+void close_range() {}
+#endif
 
 // ---- memory ------------------------------------------------------------------------------------
 
@@ -83,7 +108,10 @@ class DeviceMemory : public MemorySource {
   void open(void* p, std::int64_t bytes, Queue queue) override { gpu::open_block(p, size(bytes), raw(queue)); }
   void close(void* p, std::int64_t bytes, Queue queue) override { gpu::close_block(p, size(bytes), raw(queue)); }
 #endif
-  void* obtain(std::int64_t bytes) override { return gpu::malloc_bytes(size(bytes)); }
+  void* obtain(std::int64_t bytes) override {
+    const gpu::Unrecorded outside;
+    return gpu::malloc_bytes(size(bytes));
+  }
   void give_back(void* pointer, std::int64_t) override { gpu::free_bytes(pointer); }
   Queue queue() override { return current; }
   Mark mark(Queue queue) override {
@@ -115,9 +143,11 @@ MemorySource& pinned_memory() {
 }
 
 void to_device(void* to, const void* from, std::int64_t bytes) {
+  refuse_while_recording("memory of the host is copied to the device");
   gpu::copy_async(to, from, size(bytes), gpu::Kind::h2d, raw(current));
 }
 void to_host(void* to, const void* from, std::int64_t bytes) {
+  refuse_while_recording("a value is read back to the host");
   gpu::copy_async(to, from, size(bytes), gpu::Kind::d2h, raw(current));
   synchronize();
 }

@@ -3,10 +3,12 @@
 // it; a build without CUDA answers `available() == false` and has nothing else.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "core/device.h"
+#include "core/error.h"
 #include "core/view.h"
 
 namespace cuboid {
@@ -35,7 +37,8 @@ DeviceInfo device_info();
 /// stream of the device, outside of any StreamScope.
 using Stream = void*;
 Stream stream();
-/// Waits for the current stream. Failures of kernels queued before surface here or at the next copy, as DeviceError.
+/// Waits for the current stream. Failures of kernels queued before surface here or at the next copy, as DeviceError. What waits
+/// for the device, and copies from or to the host, throw CannotRecord while this thread records a graph.
 void synchronize();
 /// Waits for all streams.
 void synchronize_all();
@@ -85,6 +88,45 @@ class Event {
  private:
   std::shared_ptr<void> event_;
 };
+
+// ---- graphs ------------------------------------------------------------------------------------
+
+/// What cannot be recorded: the host waits for the device, or hands it memory that will be gone.
+struct CannotRecord : DeviceError {
+  using DeviceError::DeviceError;
+};
+/// True while this thread records a graph.
+bool recording_graph();
+
+/// Work that is recorded once and repeated at the cost of a single launch: the same kernels on the same memory. What was
+/// allocated while it was recorded stays the graph's own until the graph ends, also where its tensors are gone; what it writes
+/// is written without a Tensor::mutate().
+class Graph {
+ public:
+  /// Gives cached, unused memory back first: the graph wants its own.
+  Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  /// Waits for the device.
+  ~Graph();
+  /// Calls `body` with a stream of the graph's own as the current one and records what it queues, without running it. What
+  /// `body` throws passes through, and nothing is recorded then; CannotRecord says why a body is not fit for it.
+  void record(const std::function<void()>& body);
+  bool recorded() const;
+  /// Queues it all on the current stream.
+  void replay();
+  /// Calls `body` on the same stream and in the same memory, without recording: for the first step, in which libraries are
+  /// loaded and rows are chosen, and so that the recording finds its memory at hand.
+  void rehearse(const std::function<void()>& body);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> p_;
+};
+
+/// A named range for tools that watch the program (Nsight Systems).
+void open_range(const char* name);
+void close_range();
 
 // ---- memory ------------------------------------------------------------------------------------
 

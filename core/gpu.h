@@ -8,6 +8,12 @@
 #define GPU_HAS_SM80 1
 #define GPU_HAS_SM90 1
 #define GPU_HAS_SM90A 1
+namespace cuboid::gpu {
+class Unrecorded {
+ public:
+  Unrecorded() {}
+};
+}  // namespace cuboid::gpu
 #else
 #include <cooperative_groups.h>
 #include <cuda_bf16.h>
@@ -274,6 +280,17 @@ inline graph_exec_t instantiate(graph_t graph, Where at = Where::current()) {
 inline void launch_graph(graph_exec_t graph, stream_t stream, Where at = Where::current()) {
   check(cudaGraphLaunch(graph, stream), at);
 }
+/// While it lives, this thread may make calls that cannot be part of a recording, and are not: allocations.
+class Unrecorded {
+ public:
+  Unrecorded() { check(cudaThreadExchangeStreamCaptureMode(&mode_)); }
+  Unrecorded(const Unrecorded&) = delete;
+  Unrecorded& operator=(const Unrecorded&) = delete;
+  ~Unrecorded() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
 inline void graph_destroy(graph_t graph, Where at = Where::current()) { check(cudaGraphDestroy(graph), at); }
 inline void graph_exec_destroy(graph_exec_t graph, Where at = Where::current()) { check(cudaGraphExecDestroy(graph), at); }
 

@@ -4,38 +4,150 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <iomanip>
 #include <map>
 #include <mutex>
 #include <ostream>
 
+#include "core/cuda.h"
+#include "core/error.h"
+
 namespace cuboid::profiler {
 namespace {
-std::atomic<bool> on{false};
+
+enum Wish : unsigned { counts = 1, ranges = 2 };
+
+/// Nsight's tools say where their library lies.
+bool tool_listens() {
+  const char *asked = std::getenv("CUBOID_NVTX"), *injected = std::getenv("NVTX_INJECTION64_PATH");
+  return asked ? std::string(asked) == "1" : injected && *injected;
+}
+std::atomic<unsigned> wishes{tool_listens() ? ranges : 0u};
+
 std::mutex guard;
 std::vector<Event>& log() {
   static std::vector<Event> all;
   return all;
 }
+
+#if CUBOID_CUDA
+/// Calls on the device; their times are asked for when somebody reads them.
+struct Pending {
+  Event event;
+  cuda::Event start, end;
+};
+constexpr std::size_t most_pending = 4096;
+
+/// A moment on both clocks.
+struct Anchor {
+  cuda::Event event;
+  double us;
+};
+
+// Never destroyed: the device may be gone by then.
+std::vector<Pending>& pending() {
+  static auto& all = *new std::vector<Pending>;
+  return all;
+}
+Anchor& anchor() {
+  static auto& a = *new Anchor{cuda::Event(true), 0};
+  return a;
+}
+/// The clocks meet where a call finds no other under way.
+void meet() {
+  anchor() = {cuda::Event(true), 0};
+  anchor().event.record();
+  anchor().event.synchronize();
+  anchor().us = now_us();
+}
+
+void settle() {
+  for (Pending& p : pending()) {
+    p.end.synchronize();
+    p.event.start_us = anchor().us + 1e3 * p.start.ms_since(anchor().event);
+    p.event.duration_us = 1e3 * p.end.ms_since(p.start);
+    log().push_back(p.event);
+  }
+  pending().clear();
+}
+#else
+void settle() {}
+#endif
 }  // namespace
 
-bool enabled() { return on.load(std::memory_order_relaxed); }
-void enable(bool value) { on = value; }
+bool enabled() { return wishes.load(std::memory_order_relaxed) & counts; }
+void enable(bool on) {
+  if (on) wishes |= counts;
+  else wishes &= ~static_cast<unsigned>(counts);
+}
+bool watched() { return wishes.load(std::memory_order_relaxed) != 0; }
 
 double now_us() {
   static const auto start = std::chrono::steady_clock::now();
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
 }
+
+#if CUBOID_CUDA
+Span::Span(Device device, const char* op, const char* impl, double flops, double bytes) : event_{op, impl, 0, 0, flops, bytes} {
+  const unsigned wanted = wishes.load(std::memory_order_relaxed);
+  range_ = device == Device::cuda && wanted & ranges;
+  if (range_) cuda::open_range(op);
+  counts_ = wanted & counts && !(device == Device::cuda && cuda::recording_graph());
+  if (!counts_) return;
+  if (device == Device::cuda) {
+    {
+      const std::scoped_lock lock(guard);
+      if (pending().size() >= most_pending) settle();
+      if (pending().empty()) meet();
+    }
+    const auto start = std::make_shared<cuda::Event>(true);
+    start->record();
+    started_ = start;
+  }
+  event_.start_us = now_us();
+}
+
+Span::~Span() {
+  if (range_) cuda::close_range();
+  if (!counts_) return;
+  event_.duration_us = now_us() - event_.start_us;
+  if (!started_) {
+    add(event_);
+    return;
+  }
+  try {
+    cuda::Event end(true);
+    end.record();
+    const std::scoped_lock lock(guard);
+    pending().push_back({event_, *std::static_pointer_cast<cuda::Event>(started_), end});
+  } catch (const DeviceError&) {  // the call itself has failed, and says so
+  }
+}
+#else
+Span::Span(Device, const char* op, const char* impl, double flops, double bytes) : event_{op, impl, 0, 0, flops, bytes} {
+  counts_ = enabled();
+  if (counts_) event_.start_us = now_us();
+}
+Span::~Span() {
+  if (!counts_) return;
+  event_.duration_us = now_us() - event_.start_us;
+  add(event_);
+}
+#endif
+
 void add(const Event& event) {
   const std::scoped_lock lock(guard);
   log().push_back(event);
 }
 void clear() {
   const std::scoped_lock lock(guard);
+  settle();
   log().clear();
 }
 std::vector<Event> events() {
   const std::scoped_lock lock(guard);
+  settle();
   return log();
 }
 

@@ -43,10 +43,11 @@ CUBOID_HD inline Words4 philox(Words4 counter, std::uint64_t key0, std::uint64_t
 /// layer, augmentation, ...), `step` when.
 struct RandomKey {
   std::uint64_t seed = 0, stream = 0, step = 0;
+  const std::uint64_t* staged = nullptr;  // on a device: where kernels find the step, for those that a CUDA graph repeats
 
   /// Four words: block i of this row. `attempt` redraws (rejection sampling).
   CUBOID_HD Words4 block(std::uint64_t i, std::uint64_t attempt = 0) const {
-    return philox({{i, step, attempt, 0}}, seed, stream);
+    return philox({{i, staged ? *staged : step, attempt, 0}}, seed, stream);
   }
   /// A key of its own for part `id` (a sample, a layer) of whatever this key is for.
   CUBOID_HD RandomKey derive(std::uint64_t id) const {

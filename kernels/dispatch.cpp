@@ -81,7 +81,13 @@ bool is_forced(const char* op) { return !choice_for(op).empty(); }
 Forced::Forced(const std::string& choice) : before_(forced()) { forced() = choice; }
 Forced::~Forced() { forced() = before_; }
 
-bool may_measure() { return true; }
+bool may_measure() {
+#if CUBOID_CUDA
+  return !cuda::recording_graph();
+#else
+  return true;
+#endif
+}
 
 bool comparing() {
   static const bool on = environment("CUBOID_COMPARE") == "1";

@@ -229,15 +229,14 @@ void carry_out(const Work& work, const Choice<Row>& c, const Args&... args) {
     for (const auto& t : expected) report_error(work.op, c.chosen->name, relative_error(t.original, t.memory));
     return;
   }
-  if (!profiler::enabled()) {
+  if (!profiler::watched()) {
     c.chosen->run(args...);
     return;
   }
   double bytes = 0;
   for (const View& v : c.views) bytes += static_cast<double>(v.bytes());
-  const double start = profiler::now_us();
+  const profiler::Span span(c.views.front().device, work.op, c.chosen->name, work.flops, bytes);
   c.chosen->run(args...);
-  profiler::add({work.op, c.chosen->name, start, profiler::now_us() - start, work.flops, bytes});
 }
 
 }  // namespace dispatch
