@@ -15,6 +15,7 @@
 #include "core/build_info.h"
 #include "core/cuda.h"
 #include "core/parallel.h"
+#include "kernels/dispatch.h"
 
 namespace cuboid::app {
 namespace {
@@ -155,6 +156,7 @@ void Common::add(Options& options) {
   options.add("--threads,-j", &threads, "processor threads to use, 0 = all").at_least(0).at_most(4096);
   options.add("--seed", &seed, "seed of everything random").at_least(0);
   options.add("--device", &device, "where to compute").choices({"auto", "cpu", "cuda"});
+  options.add("--deterministic", &deterministic, "the same bits every time on a CUDA device, too; the CPU gives them anyway");
   options.add("--config,-c", &config, "read options from this TOML file").not_saved();
   options.add("--json", &json, "machine-readable results on standard output").not_saved();
   options.add("--dry-run", &dry_run, "show every value with its origin, check the input, do nothing").not_saved();
@@ -163,6 +165,7 @@ void Common::add(Options& options) {
 
 void Common::apply() const {
   if (threads > 0) set_thread_count(static_cast<int>(threads));
+  if (deterministic) dispatch::set_deterministic(true);
   if (device != "cuda" || cuda::available()) return;
 #if CUBOID_CUDA
   fail<DeviceError>(with_hint("--device cuda: no CUDA device answers", "use --device cpu (or auto)"));

@@ -31,12 +31,13 @@ std::string with_hint(const std::string& message, const std::string& hint);
 
 /// Options of every command. Call add() last, so that they stand at the end of --help.
 struct Common {
-  bool json = false, dry_run = false, quiet = false;
+  bool json = false, dry_run = false, quiet = false, deterministic = false;
   std::int64_t threads = 0, seed = 42;
   std::string device = "auto", config;
 
   void add(Options& options);
-  /// Applies --threads, checks --device. Throws DeviceError for a device this build or this machine does not have.
+  /// Applies --threads and --deterministic, checks --device. Throws DeviceError for a device this build or this machine does not
+  /// have.
   void apply() const;
   /// What --device comes to: auto is the GPU where there is one.
   Device where() const;

@@ -13,11 +13,11 @@ Tensor Dropout::operator()(const Tensor& x) {
   return dropout(x, p_, *key_);
 }
 
-void set_random_step(Module& net, std::uint64_t seed, std::uint64_t step) {
+void set_random_step(Module& net, std::uint64_t seed, std::uint64_t step, const std::uint64_t* staged) {
   constexpr std::uint64_t dropout_stream = 0x64726f70'00000000;  // "drop"
   std::uint64_t place = 0;
   for (const auto& [path, m] : net.modules())
-    if (auto* layer = dynamic_cast<Dropout*>(m)) layer->set_key({seed, dropout_stream + place++, step});
+    if (auto* layer = dynamic_cast<Dropout*>(m)) layer->set_key({seed, dropout_stream + place++, step, staged});
 }
 
 }  // namespace cuboid

@@ -22,7 +22,8 @@ class Dropout : public Module {
 };
 
 /// Keys every Dropout of `net` for one training step: (seed, its place in the net, step). Call it before each forward
-/// pass in training with a step of its own; nothing else has to be saved for a resumed run to draw the same masks.
-void set_random_step(Module& net, std::uint64_t seed, std::uint64_t step);
+/// pass in training with a step of its own; nothing else has to be saved for a resumed run to draw the same masks. With `staged`
+/// the device's kernels read the step there, when they run.
+void set_random_step(Module& net, std::uint64_t seed, std::uint64_t step, const std::uint64_t* staged = nullptr);
 
 }  // namespace cuboid

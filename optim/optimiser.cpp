@@ -19,8 +19,8 @@ Optimiser::Optimiser(const char* kind, const NamedTensors& parameters, double lr
     for (auto& slot : slots_) slot.push_back(zeros_like(p.detach()));
 }
 
-void Optimiser::stage() {
-  ++steps_;
+void Optimiser::stage(bool counts) {
+  if (counts) ++steps_;
   staged_ = true;
   const Device device = parameters_.empty() ? Device::cpu : parameters_[0].second.device();
   if (device == Device::cpu) return;  // nothing there is ever replayed

@@ -20,9 +20,9 @@ class Optimiser {
   /// Parameters without a gradient stay as they are.
   void step();
   /// For a step() that is captured into a CUDA graph: puts the numbers that change from step to step (learning rate, count)
-  /// where the captured kernels read them. Call it before the capture and before each replay; it takes the step()'s place in
-  /// counting steps.
-  void stage();
+  /// where the captured kernels read them. Call it before each replay, and before each step() that is run as it is in between:
+  /// it takes the step()'s place in counting steps. Before the capture itself, whose step() is not taken, it does not count.
+  void stage(bool counts = true);
   void zero_grad();
   std::int64_t steps() const { return steps_; }
 

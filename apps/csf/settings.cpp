@@ -2,6 +2,7 @@
 #include "apps/csf/settings.h"
 
 #include "apps/text.h"
+#include "kernels/dispatch.h"
 
 namespace cuboid::csf {
 
@@ -89,7 +90,8 @@ void TrainSettings::add(app::Options& options) {
   options.add("--patience", &train.patience, "epochs without improvement before the end, 0 = never stop").at_least(0);
   options.add("--best-by", &best_by, "which validation metric chooses the weights")
       .choices({"loss", "auroc", "accuracy", "balanced-accuracy"});
-  options.add("--precision", &precision, "of convolutions").choices({"fp32", "bf16"});
+  options.add("--precision", &precision, "of convolutions; tf32: on a CUDA device").choices({"fp32", "tf32", "bf16"});
+  options.add("--graph", &train.graph, "on a CUDA device: each step as one CUDA graph");
   options.add("--carry-over", &carry_over, "start each fold from the one before, as the original did: leaks test cells");
 
   options.section("augmentation");
@@ -122,6 +124,14 @@ DenseNetOptions TrainSettings::finish(std::int64_t classes) {
   train.balanced_loss = class_weights == "balanced";
   train.seed = static_cast<std::uint64_t>(common.seed);
   train.device = common.where();
+  const auto only_cuda = [&](bool wanted, const char* what) {
+    check<app::UsageError>(
+        !wanted || train.device == Device::cuda,
+        app::with_hint(join_text(what, ": the CPU has none, and --device is ", common.device), "--device cuda"));
+  };
+  only_cuda(train.graph, "--graph");
+  only_cuda(precision == "tf32", "--precision tf32");
+  if (precision == "tf32") dispatch::set_tf32(true);
   train.augment = {.rotate_degrees = rotate,
                    .flip_x = flip_x,
                    .flip_y = flip_y,

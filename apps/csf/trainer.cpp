@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iostream>
 #include <limits>
 
 #include "apps/app.h"
@@ -102,6 +103,16 @@ Trainer::Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fol
   for (const auto& entry : net_->state_dict())
     if (std::none_of(parameters.begin(), parameters.end(), [&](const auto& p) { return p.first == entry.first; }))
       buffers_.push_back(entry);
+  if (options_.graph && options_.accumulate > 1)
+    std::cerr << "note: without a graph: --accumulate adds up what no graph may keep\n";
+  else if (options_.graph)
+    graph_ = std::make_unique<StepGraph>(
+        *net_, *optimiser_, std::min(options_.batch, static_cast<std::int64_t>(fold_.train.size())), [this](const Tensors& in) {
+          const Tensor loss = loss_of(in[0], in[1]);
+          accumulator_->backward(loss);
+          take_step();
+          return loss;
+        });
 }
 
 Trainer::~Trainer() = default;
@@ -112,25 +123,46 @@ void Trainer::stop_if_asked(const Hooks& hooks) {
   throw app::Interrupted("interrupted: the checkpoint is saved");
 }
 
+Tensor Trainer::loss_of(const Tensor& x, const Tensor& labels) {
+  std::optional<ComputeIn> scope;
+  if (options_.bf16) scope.emplace(DType::bf16);
+  return cross_entropy((*net_)(x), labels, {.class_weights = class_weights_, .label_smoothing = options_.label_smoothing});
+}
+
+void Trainer::take_step() {
+  if (options_.clip > 0) clip_grad_norm(net_->parameters(), options_.clip);
+  optimiser_->step();
+  optimiser_->zero_grad();
+}
+
 bool Trainer::train_batch(const Batch& batch) {
-  set_random_step(*net_, options_.seed, static_cast<std::uint64_t>(batch.epoch * loader_.batches() + batch.position));
-  Tensor loss;
-  {
-    std::optional<ComputeIn> scope;
-    if (options_.bf16) scope.emplace(DType::bf16);
-    loss = cross_entropy((*net_)(batch.x), batch.labels,
-                         {.class_weights = class_weights_, .label_smoothing = options_.label_smoothing});
-  }
-  const double value = loss.item();
-  check(std::isfinite(value), "training: the loss is ", value, " in epoch ", batch.epoch + 1, ", batch ", batch.position + 1,
-        "\nhint: a smaller --lr, --clip 1, or --precision fp32 if it was bf16; the last checkpoint is untouched");
-  const bool due = accumulator_->backward(loss);
-  const std::scoped_lock lock(guard_);
-  if (due) {
-    if (options_.clip > 0) clip_grad_norm(net_->parameters(), options_.clip);
+  const auto number = static_cast<std::uint64_t>(batch.epoch * loader_.batches() + batch.position);
+  set_random_step(*net_, options_.seed, number, graph_ ? graph_->random_step() : nullptr);
+  std::unique_lock lock(guard_, std::defer_lock);
+  double value = nan;
+  bool due = true;
+  const auto check_value = [&] {
+    check(std::isfinite(value), "training: the loss is ", value, " in epoch ", batch.epoch + 1, ", batch ", batch.position + 1,
+          "\nhint: a smaller --lr, --clip 1, or --precision fp32 if it was bf16; the last checkpoint is untouched");
+  };
+  if (graph_) {  // the loss is known when the weights have changed
+    lock.lock();
+    may_save_ = false;
     optimiser_->set_lr(schedule_->lr());
-    optimiser_->step();
-    optimiser_->zero_grad();
+    value = graph_->run({batch.x, batch.labels}, number).item();
+    check_value();
+  } else {
+    const Tensor loss = loss_of(batch.x, batch.labels);
+    value = loss.item();
+    check_value();
+    due = accumulator_->backward(loss);
+    lock.lock();
+    if (due) {
+      optimiser_->set_lr(schedule_->lr());
+      take_step();
+    }
+  }
+  if (due) {
     schedule_->after_step();
     if (ema_) ema_->update();
   }

@@ -17,6 +17,7 @@
 #include "optim/ema.h"
 #include "optim/optimiser.h"
 #include "optim/schedule.h"
+#include "optim/step_graph.h"
 
 namespace cuboid::csf {
 
@@ -41,6 +42,7 @@ struct TrainOptions {
   double clip = 0, ema = 0, label_smoothing = 0;
   bool balanced_loss = false;  // class weights 1/count
   bool bf16 = false;
+  bool graph = false;  // on a CUDA device: the whole step as one graph, with the same bits
   BestBy best_by = BestBy::loss;
   std::uint64_t seed = 42;
   Device device = Device::cpu;  // a checkpoint does not know it: a run may go on elsewhere
@@ -88,6 +90,8 @@ class Trainer {
   struct Validation;
   void train_epoch(const Hooks& hooks, double& seconds, std::int64_t& cells);
   bool train_batch(const Batch& batch);
+  Tensor loss_of(const Tensor& x, const Tensor& labels);
+  void take_step();
   Validation validate(const Hooks& hooks);
   void apply_lr();
   void save();
@@ -107,6 +111,7 @@ class Trainer {
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Ema> ema_;
   std::unique_ptr<GradAccumulator> accumulator_;
+  std::unique_ptr<StepGraph> graph_;  // with --graph
   EarlyStopping early_stopping_;
   Loader loader_;
   Tensor class_weights_;
