@@ -134,7 +134,7 @@ class Plan {
         for (const auto& edge : node->edges) needed = needed || needed_.count(edge.id());
       if (!needed) continue;
       needed_.insert(at.id());
-      if (!closed) order.push_back(at.node);
+      if (!closed) add(at.node);
       else if (!node) leaves.push_back(at.leaf);
     }
   }
@@ -143,8 +143,15 @@ class Plan {
 
   std::vector<std::shared_ptr<Node>> order;  // what is to run
   Tensors leaves;                            // where the sweep ends
+  std::vector<Tensors> completes;            // by place in `order`: leaves whose gradient nothing adds to after that op
  private:
-  std::unordered_set<const void*> targets_, needed_;
+  void add(const std::shared_ptr<Node>& node) {
+    order.push_back(node);
+    completes.emplace_back();
+    for (const auto& edge : node->edges)  // the sweep runs from the back, so the first op to be put down is a leaf's last
+      if (edge.leaf.defined() && counted_.insert(edge.id()).second) completes.back().push_back(edge.leaf);
+  }
+  std::unordered_set<const void*> targets_, needed_, counted_;
 };
 
 using Sums = std::unordered_map<const void*, Tensor>;
@@ -155,7 +162,10 @@ void accumulate(Tensor& sum, Tensor g, bool recorded) {
   else sum = add(sum, g);
 }
 
-Sums sweep(Plan& plan, const Tensor& output, GradOptions& o) {
+/// `complete` gets each leaf's gradient as soon as it is; where it is empty, the result holds them.
+using Complete = std::function<void(const Tensor& leaf, Tensor g)>;
+
+Sums sweep(Plan& plan, const Tensor& output, GradOptions& o, const Complete& complete = {}) {
   check(o.seed.defined() || output.size() == 1, "grad: output has shape ", output.shape(), "; give a seed of that shape");
   check(!o.seed.defined() || o.seed.shape() == output.shape(), "grad: seed has shape ",
         o.seed.defined() ? o.seed.shape() : Shape{}, ", output ", output.shape());
@@ -163,11 +173,9 @@ Sums sweep(Plan& plan, const Tensor& output, GradOptions& o) {
   const Recording scope(o.create_graph);
   Sums sums;
   sums[output.id()] = o.seed.defined() ? std::move(o.seed) : full(output.shape(), 1, {output.dtype(), output.device()});
-  while (!plan.order.empty()) {
-    const std::shared_ptr<Node> node = std::move(plan.order.back());
-    plan.order.pop_back();
+  const auto step = [&](const std::shared_ptr<Node>& node) {
     const auto found = sums.find(node.get());
-    if (found == sums.end()) continue;
+    if (found == sums.end()) return;
     Tensor g = found->second;
     if (!plan.asked_for(node.get())) sums.erase(found);
     std::vector<bool> wanted;
@@ -191,6 +199,14 @@ Sums sweep(Plan& plan, const Tensor& output, GradOptions& o) {
       node->again = nullptr;
       node->edges.clear();
     }
+  };
+  while (!plan.order.empty()) {
+    const std::shared_ptr<Node> node = std::move(plan.order.back());
+    plan.order.pop_back();
+    step(node);
+    if (!complete) continue;
+    for (const Tensor& leaf : plan.completes[plan.order.size()])
+      if (auto sum = sums.extract(leaf.id())) complete(leaf, std::move(sum.mapped()));
   }
   return sums;
 }
@@ -212,13 +228,14 @@ Tensors grad(const Tensor& output, const Tensors& inputs, GradOptions o) {
 void backward(const Tensor& output, GradOptions o) {
   check(output.requires_grad(), "backward: the output depends on nothing that requires a gradient");
   Plan plan(output, {}, false);
-  const Sums sums = sweep(plan, output, o);
-  const Recording scope(o.create_graph);
-  for (const auto& leaf : plan.leaves) {
-    const auto found = sums.find(leaf.id());
-    if (found == sums.end()) continue;
-    leaf.grad() = leaf.grad().defined() ? add(leaf.grad(), found->second) : found->second;
-  }
+  const auto give = [&](const Tensor& leaf, const Tensor& g) {
+    const Recording scope(o.create_graph);
+    leaf.grad() = leaf.grad().defined() ? add(leaf.grad(), g) : g;
+    if (o.on_leaf) o.on_leaf(leaf);
+  };
+  const Sums sums = sweep(plan, output, o, o.on_leaf ? Complete(give) : Complete());
+  for (const auto& leaf : plan.leaves)
+    if (const auto found = sums.find(leaf.id()); found != sums.end()) give(leaf, found->second);
 }
 
 Tensors replay(const std::function<Tensor(const Tensors&)>& composed, const Tensors& inputs, const Tensor& g) {

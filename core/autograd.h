@@ -75,6 +75,9 @@ struct GradOptions {
   bool retain_graph = false;    // keep the graph for another sweep (implied by create_graph)
   Tensor seed = {};             // gradient of `output`; ones when undefined (output must have one element then)
   bool stop_at_inputs = false;  // do not look behind `inputs`
+  /// backward(): called for each leaf as soon as leaf.grad() is complete, while the sweep goes on. Without it no leaf has a new
+  /// gradient before the whole sweep is done.
+  std::function<void(const Tensor& leaf)> on_leaf = {};
 };
 
 /// Says how `y`, which was just recorded, can be made again: rules that keep it as Kept then keep what `again` captured instead,
