@@ -17,7 +17,8 @@ Tensor BatchNorm::operator()(const Tensor& x) {
                      .eps = options_.eps,
                      .activation = options_.activation,
                      .slope = options_.slope,
-                     .rebuilt = options_.rebuilt});
+                     .rebuilt = options_.rebuilt,
+                     .ranks = ranks_});
 }
 
 InstanceNorm::InstanceNorm(std::int64_t channels, NormOptions options) : options_(options) {

@@ -25,8 +25,13 @@ class BatchNorm : public Module {
   Tensor operator()(const Tensor& x);
   const NormOptions& options() const { return options_; }
 
+  /// From now on the batch is that of all these ranks (kernels/norm/ranks.h); null: of this process alone.
+  void set_ranks(std::shared_ptr<const NormRanks> ranks) { ranks_ = std::move(ranks); }
+  const std::shared_ptr<const NormRanks>& ranks() const { return ranks_; }
+
  private:
   NormOptions options_;
+  std::shared_ptr<const NormRanks> ranks_;
 };
 
 /// Normalises each channel of each sample.

@@ -136,7 +136,11 @@ Tensor DenseBlock::fused(const Tensor& x) {
                        .conv2 = to_compute(layer.conv2.weight)});
   const NormOptions& norm = layers[0].norm1.options();
   return dense_block(to_compute(x), tensors,
-                     {.training = training(), .momentum = norm.momentum, .eps = norm.eps, .slope = slope_});
+                     {.training = training(),
+                      .momentum = norm.momentum,
+                      .eps = norm.eps,
+                      .slope = slope_,
+                      .ranks = training() ? layers[0].norm1.ranks() : nullptr});
 }
 
 Transition::Transition(const DenseNetOptions& o, std::int64_t in_channels)

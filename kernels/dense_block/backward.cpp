@@ -131,6 +131,12 @@ Affine through_norm(const Norm& norm, const Sums& sums, double count, bool batch
   return f;
 }
 
+Sums of_all(const Sums& own, const NormRanks* ranks) {
+  if (!ranks) return own;
+  const Tensor all = ranks->total(from_values(own, {static_cast<std::int64_t>(own.size())}));
+  return {all.data<double>(), all.data<double>() + all.size()};
+}
+
 /// conv1 and norm1 backward. Rows are cut into groups, each with its own part of the weights' gradient, and where there
 /// are few rows the channels are cut too.
 struct PrefixWork {
@@ -194,8 +200,9 @@ void prefix_backward(const Geometry& g, std::int64_t index, const Layer& layer, 
 }  // namespace
 
 void backward(const Geometry& g, const std::vector<Layer>& layers, const std::vector<Tensor>& z, float slope,
-              bool batch_statistics, const float* slab, float* gradient, const std::vector<LayerGradients>& out) {
-  const double count = static_cast<double>(g.voxels());
+              bool batch_statistics, const NormRanks* ranks, const float* slab, float* gradient,
+              const std::vector<LayerGradients>& out) {
+  const double count = ranks ? ranks->count(g.n, g.voxels() / g.n) : static_cast<double>(g.voxels());
   const std::vector<Unit> units = units_of(g);
   const auto width = static_cast<std::size_t>(g.width());
   Pending pending{std::vector<float>(width), std::vector<float>(width)};
@@ -219,10 +226,10 @@ void backward(const Geometry& g, const std::vector<Layer>& layers, const std::ve
     const Sums sums2 = added(part_sums);
     give(sums2, out[k].bias2, out[k].weight2);
     Sums sums1;
-    prefix_backward(g, l, layer, slope, through_norm(layer.norm2, sums2, count, batch_statistics), slab, zl, da.data(), gradient,
-                    out[k], sums1);
+    prefix_backward(g, l, layer, slope, through_norm(layer.norm2, of_all(sums2, ranks), count, batch_statistics), slab, zl,
+                    da.data(), gradient, out[k], sums1);
     give(sums1, out[k].bias1, out[k].weight1);
-    const Affine rest = through_norm(layer.norm1, sums1, count, batch_statistics);
+    const Affine rest = through_norm(layer.norm1, of_all(sums1, ranks), count, batch_statistics);
     for (std::size_t c = 0; c < rest.b.size(); ++c) {
       pending.factor[c] += rest.b[c];
       pending.offset[c] += rest.c[c];

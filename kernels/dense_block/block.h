@@ -11,6 +11,7 @@
 #include "core/tensor.h"
 #include "kernels/dense_block/geometry.h"
 #include "kernels/dense_block/simd.h"
+#include "kernels/norm/ranks.h"
 
 namespace cuboid::dense {
 
@@ -92,8 +93,9 @@ struct LayerGradients {
 
 /// Walks the layers from the last to the first.
 /// gradient: that of the slab on entry (it is used up); its prefix of `first` channels is x's gradient at the end.
-/// batch_statistics: the norms' means and variances depend on the data and are differentiated too.
+/// batch_statistics: the norms' means and variances depend on the data and are differentiated too; those of `ranks`, if not null.
 void backward(const Geometry& g, const std::vector<Layer>& layers, const std::vector<Tensor>& z, float slope,
-              bool batch_statistics, const float* slab, float* gradient, const std::vector<LayerGradients>& out);
+              bool batch_statistics, const NormRanks* ranks, const float* slab, float* gradient,
+              const std::vector<LayerGradients>& out);
 
 }  // namespace cuboid::dense

@@ -45,11 +45,16 @@ Norm norm_from(const DenseNormTensors& n, double eps) {
 /// Statistics of the slab's channels, in f64, as they are made.
 struct ChannelStatistics {
   std::vector<double> mean, var;
-  void append(const Moments& m, std::int64_t channels) {
-    for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
-      mean.push_back(m.mean(c));
-      var.push_back(m.variance(c));
+  /// Of this process' values, or of those of all ranks.
+  void append(const Moments& m, std::int64_t channels, const NormRanks* ranks) {
+    Tensor means = empty({1, channels}, {.dtype = DType::f64}), vars = empty({1, channels}, {.dtype = DType::f64});
+    for (std::int64_t c = 0; c < channels; ++c) {
+      means.mutable_data<double>()[c] = m.mean(static_cast<std::size_t>(c));
+      vars.mutable_data<double>()[c] = m.variance(static_cast<std::size_t>(c));
     }
+    if (ranks) ranks->merge(means, vars);
+    mean.insert(mean.end(), means.data<double>(), means.data<double>() + channels);
+    var.insert(var.end(), vars.data<double>(), vars.data<double>() + channels);
   }
 };
 
@@ -101,9 +106,10 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
   put_first(g, x, slab);
   float* data = slab.mutable_data<float>();
   const auto slope = static_cast<float>(o.slope);
-  const double count = static_cast<double>(g.voxels());
+  const NormRanks* ranks = o.ranks.get();
+  const double count = ranks ? ranks->count(g.n, g.voxels() / g.n) : static_cast<double>(g.voxels());
   ChannelStatistics made;
-  if (o.training) made.append(first_moments(g, data), g.first);
+  if (o.training) made.append(first_moments(g, data), g.first, ranks);
   for (std::int64_t i = 0; i < g.layers; ++i) {
     const auto& l = layers[static_cast<std::size_t>(i)];
     if (keep || i == 0) saved.z.push_back(empty({g.voxels(), g.mid}));
@@ -112,10 +118,10 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
     layer.norm1 = o.training ? norm_from(l.norm1, made, count, o) : norm_from(l.norm1, o.eps);
     const Moments of_z = bottleneck(g, i, layer, slope, data, z, o.training);
     ChannelStatistics z_statistics;
-    if (o.training) z_statistics.append(of_z, g.mid);
+    if (o.training) z_statistics.append(of_z, g.mid, ranks);
     layer.norm2 = o.training ? norm_from(l.norm2, z_statistics, count, o) : norm_from(l.norm2, o.eps);
     const Moments of_new = new_features(g, i, layer, slope, z, data, o.training);
-    if (o.training) made.append(of_new, g.growth);
+    if (o.training) made.append(of_new, g.growth, ranks);
     if (keep) saved.layers.push_back(std::move(layer));
   }
   if (keep) *keep = home;
@@ -142,7 +148,7 @@ Tensors backward(const void* kept, const Tensors& inputs, const Tensor& slab, co
     for (std::size_t k = 0; k < 6; ++k) p[k] = result[i + k].mutable_data<float>();
     out.push_back({p[0], p[1], p[2], p[3], p[4], p[5]});
   }
-  dense::backward(geometry, saved.layers, saved.z, static_cast<float>(o.slope), o.training, slab.data<float>(),
+  dense::backward(geometry, saved.layers, saved.z, static_cast<float>(o.slope), o.training, o.ranks.get(), slab.data<float>(),
                   gradient.mutable_data<float>(), out);
   result[0] = empty(inputs[0].shape(), {.layout = Layout::channels_last});
   const float* from = gradient.data<float>();

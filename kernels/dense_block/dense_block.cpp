@@ -25,7 +25,8 @@ Tensor composed(Tensor x, const Layers& layers, const DenseBlockOptions& o) {
                        .momentum = o.momentum,
                        .eps = o.eps,
                        .activation = o.slope == 0 ? Activation::relu : Activation::leaky_relu,
-                       .slope = o.slope});
+                       .slope = o.slope,
+                       .ranks = o.ranks});
   };
   for (const auto& l : layers) {
     const Tensor z = conv(norm(x, l.norm1), l.conv1, ConvSpec::make(rank));
@@ -72,8 +73,8 @@ void check_shapes(const Tensor& x, const Layers& layers) {
   }
 }
 
-const dense::Fused* fused_for(const Tensor& x, const Layers& layers) {
-  if (x.size() == 0 || !dispatch::allowed("dense_block", "fused")) return nullptr;
+const dense::Fused* fused_for(const Tensor& x, const Layers& layers, const DenseBlockOptions& o) {
+  if (x.size() == 0 || (o.ranks && x.device() != Device::cpu) || !dispatch::allowed("dense_block", "fused")) return nullptr;
   const dense::Fused* found = &dense::fused_cpu;
 #if CUBOID_CUDA
   if (x.device() == Device::cuda) found = &dense::fused_cuda;
@@ -102,7 +103,7 @@ dense::Geometry dense::geometry_of(const Tensor& x, const Layers& layers) {
 
 Tensor dense_block(const Tensor& x, const Layers& layers, const DenseBlockOptions& o) {
   check_shapes(x, layers);
-  const dense::Fused* fused = fused_for(x, layers);
+  const dense::Fused* fused = fused_for(x, layers, o);
   if (!fused) return composed(x, layers, o);
   const Tensors inputs = inputs_of(x, layers);
   const bool keep = recording() && std::any_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t.requires_grad(); });

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "kernels/norm/norm.h"
 
 namespace cuboid {
 
@@ -27,7 +28,8 @@ struct DenseBlockOptions {
   bool training = true;  // batch statistics, running ones updated in place; false: running statistics are used
   double momentum = 0.1;
   double eps = 1e-5;
-  double slope = 0;  // of the activation below zero: 0 is ReLU, 0.01 the usual leaky ReLU
+  double slope = 0;                             // of the activation below zero: 0 is ReLU, 0.01 the usual leaky ReLU
+  std::shared_ptr<const NormRanks> ranks = {};  // when training: batch statistics of all these; no second derivative
 };
 
 /// x [N,C,(D,)H,W] -> [N, C + layers * growth, (D,)H,W], channels-last. Differentiable in x and in every weight.

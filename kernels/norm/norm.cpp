@@ -3,6 +3,7 @@
 
 #include "kernels/dispatch.h"
 #include "kernels/norm/cuda.h"
+#include "kernels/norm/ranks.h"
 #include "kernels/norm/rows.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/reduce/reduce.h"
@@ -66,6 +67,7 @@ struct Norm {
   double eps, slope;
   Tensor given_mean, given_var;  // (C); undefined: those of x
   bool rebuilt = false;
+  std::shared_ptr<const NormRanks> ranks = {};
 
   bool batch() const { return !given_mean.defined(); }
 };
@@ -147,7 +149,8 @@ Statistics statistics_of(const Norm& norm, const Tensor& x, const Running& runni
     mean = empty(shape, {type, x.device()});
     var = empty(shape, {type, x.device()});
     run({"norm_statistics"}, statistics_rows, x.view(), mean.mutate(), var.mutate());
-    const double count = static_cast<double>(x.size() / shape.count());
+    const double count = norm.ranks ? norm.ranks->count(x) : static_cast<double>(x.size() / shape.count());
+    if (norm.ranks) norm.ranks->merge(mean, var);
     update = {norm.eps, running.momentum, count / (count - 1)};
   } else {
     mean = as_type(norm.given_mean, type);
@@ -166,6 +169,22 @@ View by_segment(const Tensor& t, std::int64_t channels) {
   return v;
 }
 
+/// What the statistics of all ranks add to dx, which has nothing of them yet:
+///   dx = weight * rstd * (da - sum(da) / n - xhat * sum(da * xhat) / n)
+/// dw and db, [1, C], are this rank's sums of da * xhat and of da. An affine map of xhat is norm_apply.
+void add_statistics_terms(const Norm& norm, const Tensor& x, const Statistics& s, const Tensor& weight, const Tensor& dw,
+                          const Tensor& db, const Tensor& dx) {
+  const Recording off(false);
+  const std::int64_t channels = x.dim(1);
+  const Tensor rstd = reshape(s.rstd, {channels}),
+               scale = (weight.defined() ? rstd * weight : rstd) * (-1 / norm.ranks->count(x));
+  const Tensor sums = norm.ranks->total(cat({dw, db}, 0)), added = empty_like(dx);
+  const Tensor factor = select(sums, 0, 0) * scale, offset = select(sums, 0, 1) * scale;
+  run({norm.op}, apply_rows, x.view(), by_segment(s.mean, channels), by_segment(s.rstd, channels), factor.view(), offset.view(),
+      added.mutate(), 1.0);
+  add_into(dx, added);
+}
+
 Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const Tensor& bias, const Running& running = {}) {
   const DType type = statistics_type(x);
   const std::int64_t channels = x.dim(1);
@@ -179,13 +198,15 @@ Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const 
     return y;
   };
   Tensor y = record(norm.op, apply(), {x, weight, bias}, [=](const Tensor& g, const Step& step) {
+    check(!recording() || !norm.ranks, norm.op, ": over several ranks it has no second derivative");
     if (recording()) return replay([&](const Tensors& in) { return composed(norm, in); }, {x, weight, bias}, g);
     const Tensor own = dense(x, x), gd = dense(g, own), dx = step.wants(0) ? empty_like(own) : Tensor();
     const Shape shape{norm.segments, channels};
     const Tensor dw = empty(shape, {type, x.device()}), db = empty(shape, {type, x.device()});
     run({norm.op, 10 * elements}, backward_rows, gd.view(), own.view(), by_segment(mean, channels), by_segment(rstd, channels),
         view_or_none(as_type(weight, type)), view_or_none(as_type(bias, type)), Out(dx.defined() ? dx.mutate() : View()),
-        dw.mutate(), db.mutate(), norm.slope, norm.batch());
+        dw.mutate(), db.mutate(), norm.slope, norm.batch() && !norm.ranks);
+    if (norm.ranks && dx.defined()) add_statistics_terms(norm, own, s, as_type(weight, type), dw, db, dx);
     return Tensors{dx, step.wants(1) ? parameter_gradient(dw, weight) : Tensor(),
                    step.wants(2) ? parameter_gradient(db, bias) : Tensor()};
   });
@@ -216,7 +237,9 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     norm.given_var = running_var.detach();
     return normalise(norm, x, weight, bias);
   }
-  check(x.size() / x.dim(1) > 1, "batch_norm: training needs more than one value per channel, x is ", x.shape());
+  norm.ranks = std::move(o.ranks);
+  check((norm.ranks ? norm.ranks->count(x) : static_cast<double>(x.size() / x.dim(1))) > 1,
+        "batch_norm: training needs more than one value per channel, x is ", x.shape());
   return normalise(norm, x, weight, bias, {running_mean, running_var, o.momentum});
 }
 
