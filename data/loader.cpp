@@ -73,7 +73,10 @@ struct Loader::Impl {
     b.epoch = number / per_epoch;
     b.position = number % per_epoch;
     const auto n = static_cast<std::int64_t>(indices.size());
-    const std::int64_t first = b.position * options.batch, count = std::min(options.batch, n - first);
+    const std::int64_t start = b.position * options.batch;
+    b.total = std::min(options.batch, n - start);
+    const std::int64_t first = start + b.total * options.rank / options.ranks;
+    const std::int64_t count = start + b.total * (options.rank + 1) / options.ranks - first;
     std::vector<std::int64_t> order;
     if (options.shuffle) order = permutation({options.seed, shuffle_stream, static_cast<std::uint64_t>(b.epoch)}, n);
     for (std::int64_t i = first; i < first + count; ++i)
@@ -140,7 +143,10 @@ Loader::Loader(Dataset dataset, std::vector<std::int64_t> indices, LoaderOptions
         options.batch, ", workers ", options.workers, ", prefetch ", options.prefetch, " make no sense");
   for (const auto i : indices) check(i >= 0 && i < dataset.size(), "loader: sample ", i, " of ", dataset.size());
   const auto n = static_cast<std::int64_t>(indices.size());
-  p_->per_epoch = options.drop_last ? n / options.batch : (n + options.batch - 1) / options.batch;
+  check(options.ranks >= 1 && options.rank >= 0 && options.rank < options.ranks && options.ranks <= options.batch,
+        "loader: rank ", options.rank, " of ", options.ranks, " for batches of ", options.batch);
+  const bool drop_last = options.drop_last || n % options.batch < options.ranks;
+  p_->per_epoch = drop_last ? n / options.batch : (n + options.batch - 1) / options.batch;
   check<DataError>(p_->per_epoch > 0, "loader: ", n, " samples make no batch of ", options.batch);
   p_->data = std::move(dataset);
   p_->indices = std::move(indices);
@@ -154,7 +160,13 @@ Loader& Loader::operator=(Loader&&) noexcept = default;
 std::int64_t Loader::batches() const { return p_->per_epoch; }
 std::int64_t Loader::samples() const {
   const auto n = static_cast<std::int64_t>(p_->indices.size());
-  return p_->options.drop_last ? p_->per_epoch * p_->options.batch : n;
+  return std::min(n, p_->per_epoch * p_->options.batch);
+}
+
+std::vector<std::int64_t> samples_by_rank(std::int64_t total, int ranks) {
+  std::vector<std::int64_t> samples;
+  for (std::int64_t r = 0; r < ranks; ++r) samples.push_back(total * (r + 1) / ranks - total * r / ranks);
+  return samples;
 }
 
 std::optional<Batch> Loader::next() {

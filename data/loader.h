@@ -16,10 +16,14 @@ struct Batch {
   Tensor labels;                      // B i64
   std::vector<std::int64_t> indices;  // of the samples in the dataset
   std::int64_t epoch = 0, position = 0;
+  std::int64_t total = 0;  // samples of this batch on all ranks
 };
 
+/// How `total` samples in a row are dealt to so many ranks: rank r gets [total * r / ranks, total * (r + 1) / ranks).
+std::vector<std::int64_t> samples_by_rank(std::int64_t total, int ranks);
+
 struct LoaderOptions {
-  std::int64_t batch = 8;
+  std::int64_t batch = 8;  // of all ranks together
   bool shuffle = false;
   bool drop_last = false;  // a last batch that is not full is left out
   std::uint64_t seed = 42;
@@ -27,6 +31,9 @@ struct LoaderOptions {
   int prefetch = 2;  // batches that may wait
   AugmentOptions augment = AugmentOptions::none();
   Device device = Device::cpu;  // where x and labels lie; the worker copies them there while earlier batches are used
+  /// One of several processes that share each batch. A last batch with fewer samples than ranks is left out, because a rank
+  /// without any could not take part in the step; with `shuffle` other samples are left out in the next epoch.
+  int rank = 0, ranks = 1;
 };
 
 /// The next batch to come; all that is needed to continue.
@@ -44,7 +51,7 @@ class Loader {
 
   /// Batches in an epoch.
   std::int64_t batches() const;
-  /// Samples in an epoch.
+  /// Samples in an epoch, on all ranks.
   std::int64_t samples() const;
   /// The next batch, or nothing at the end of an epoch; the call after that begins the next epoch.
   /// An error while reading is thrown here, as the type it had, at the batch it belongs to, and again on each later call.

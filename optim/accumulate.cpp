@@ -10,8 +10,10 @@ GradAccumulator::GradAccumulator(const NamedTensors& parameters, std::int64_t ba
   check(batches > 0, "accumulate: ", batches, " batches");
 }
 
-bool GradAccumulator::backward(const Tensor& loss) {
-  cuboid::backward(batches_ == 1 ? loss : loss * (1 / static_cast<double>(batches_)));
+bool GradAccumulator::backward(const Tensor& loss, const std::function<void(const Tensor&)>& last) {
+  const Tensor part = batches_ == 1 ? loss : loss * (1 / static_cast<double>(batches_));
+  if (last && pending_ + 1 == batches_) last(part);
+  else cuboid::backward(part);
   pending_ = (pending_ + 1) % batches_;
   return pending_ == 0;
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <functional>
+
 #include "optim/state.h"
 
 namespace cuboid {
@@ -10,8 +12,9 @@ namespace cuboid {
 class GradAccumulator {
  public:
   GradAccumulator(const NamedTensors& parameters, std::int64_t batches);
-  /// Adds this loss's gradients; true when the last of the group is in and a step is due.
-  bool backward(const Tensor& loss);
+  /// Adds this loss's gradients; true when the last of the group is in and a step is due. `last`, where given, does the last
+  /// one's backward pass instead of cuboid::backward.
+  bool backward(const Tensor& loss, const std::function<void(const Tensor&)>& last = {});
   std::int64_t pending() const { return pending_; }
 
   /// With the gradients gathered so far.

@@ -122,6 +122,41 @@ TEST_F(LoaderTest, ResumesAtEveryPosition) {
   EXPECT_THROW(whole.seek({-1, 0}), Error);
 }
 
+TEST_F(LoaderTest, RanksShareEachBatch) {
+  const Dataset data = open();
+  struct Case {
+    std::int64_t batch;
+    int ranks;
+    std::int64_t left_out;  // of 13
+  };
+  for (const Case& c : {Case{4, 1, 0}, Case{4, 2, 1}, Case{5, 3, 0}, Case{5, 4, 3}, Case{2, 2, 1}, Case{13, 5, 0}}) {
+    LoaderOptions o{.batch = c.batch, .shuffle = true, .workers = 0};
+    Loader whole(data, first(13), o);
+    o.ranks = c.ranks;
+    std::vector<std::unique_ptr<Loader>> parts;
+    for (o.rank = 0; o.rank < c.ranks; ++o.rank) parts.push_back(std::make_unique<Loader>(data, first(13), o));
+    EXPECT_EQ(parts[0]->samples(), 13 - c.left_out);
+    for (int epoch = 0; epoch < 2; ++epoch) {
+      for (std::int64_t k = 0; k < parts[0]->batches(); ++k) {
+        const auto all = whole.next();
+        const auto dealt = samples_by_rank(static_cast<std::int64_t>(all->indices.size()), c.ranks);
+        std::vector<std::int64_t> together;
+        for (int r = 0; r < c.ranks; ++r) {
+          const auto part = parts[static_cast<std::size_t>(r)]->next();
+          EXPECT_EQ(part->total, static_cast<std::int64_t>(all->indices.size()));
+          EXPECT_EQ(static_cast<std::int64_t>(part->indices.size()), dealt[static_cast<std::size_t>(r)]);
+          EXPECT_FALSE(part->indices.empty());
+          together.insert(together.end(), part->indices.begin(), part->indices.end());
+        }
+        EXPECT_EQ(together, all->indices);
+      }
+      while (whole.next()) {
+      }
+      for (const auto& part : parts) EXPECT_FALSE(part->next().has_value());
+    }
+  }
+}
+
 TEST_F(LoaderTest, AnErrorArrivesAtItsBatchWithTheFilesName) {
   const TempFolder folder;
   write_cells(folder.path(), 10);
