@@ -67,7 +67,7 @@ void TrainSettings::add(app::Options& options) {
 
   options.section("training");
   options.add("-e,--epochs", &train.epochs, "passes over the training cells").at_least(1);
-  options.add("-b,--batch-size", &train.batch, "cells per batch").at_least(1).at_most(65536);
+  options.add("-b,--batch-size", &train.batch, "cells per batch, of all processes together").at_least(1).at_most(65536);
   options.add("--accumulate", &train.accumulate, "batches per optimiser step").at_least(1);
   options.add("--optimiser", &train.optimiser, "which").choices({"sgd", "adam", "adamw"});
   options.add("--lr", &train.lr, "learning rate").at_least(0);
@@ -113,6 +113,7 @@ void TrainSettings::add(app::Options& options) {
   options.add("--overwrite", &overwrite, "write into a folder that holds something").not_saved();
   options.add("--resume", &resume, "continue this run folder where it stopped").not_saved();
   options.add("--save-every", &train.save_every, "optimiser steps between checkpoints, 0 = every epoch").at_least(0);
+  options.add("--sync-norm", &train.synchronise_norm, "with several processes: batch norm over the cells of all of them");
   options.add("--workers", &train.workers, "threads that load cells").at_least(0).at_most(64);
   options.add("--report", &report, "evaluate and write report.html at the end");
   common.add(options);

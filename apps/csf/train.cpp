@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cmath>
 #include <iostream>
+#include <mutex>
 #include <thread>
 
 #include "apps/commands.h"
@@ -23,17 +24,38 @@ namespace cuboid::csf {
 namespace fs = std::filesystem;
 namespace {
 
+/// What the group's watch says of a rank that is gone.
+class Loss {
+ public:
+  void tell(const std::string& what) {
+    const std::scoped_lock lock(guard_);
+    what_ = what;
+  }
+  std::string what() const {
+    const std::scoped_lock lock(guard_);
+    return what_;
+  }
+
+ private:
+  mutable std::mutex guard_;
+  std::string what_;
+};
+Loss loss_of_rank;
+
 /// A training step of a large net may take longer than a user, or the system, waits. When the training has not stopped
-/// by itself after `patience`, this thread saves what was true after the last step and ends the process.
+/// by itself after `patience`, this thread saves what was true after the last step and ends the process. Likewise where another
+/// process was lost and this one is too busy to notice.
 class LastResort {
  public:
   explicit LastResort(Trainer& trainer)
       : watcher_([this, &trainer] {
-          constexpr double patience = 1.5;
           double waited = 0;
           while (!done_) {
             std::this_thread::sleep_for(std::chrono::milliseconds(50));
-            if (!app::stop_signal() || (waited += 0.05) < patience) continue;
+            const std::string lost = loss_of_rank.what();
+            if (!app::stop_signal() && lost.empty()) continue;
+            const double patience = app::stop_signal() ? 1.5 : 5;
+            if ((waited += 0.05) < patience) continue;
             try {
               trainer.save_from_outside();
             } catch (const std::exception& e) {
@@ -41,6 +63,10 @@ class LastResort {
               _exit(app::runtime_error);
             }
             if (done_) return;
+            if (!app::stop_signal()) {
+              std::cerr << "error: " << lost << '\n';
+              _exit(app::runtime_error);
+            }
             std::cerr << "interrupted: the checkpoint is saved\n";
             _exit(app::interrupted);
           }
@@ -97,11 +123,13 @@ void train_fold(const TrainJob& job, const app::RunFolder& run, std::int64_t num
   if (resumed)
     progress.say("fold " + std::to_string(number) + ": continues in epoch " + std::to_string(trainer.epoch() + 1) + " at step " +
                  std::to_string(trainer.step()));
-  run.trim_log(
-      [](const Json& line, const Json& limit) {
-        return line.at("fold").as_int() != limit[0].as_int() || line.at("epoch").as_int() <= limit[1].as_int();
-      },
-      Json::array({number, trainer.epoch()}));
+  const bool first = !job.options.group || job.options.group->first();
+  if (first)
+    run.trim_log(
+        [](const Json& line, const Json& limit) {
+          return line.at("fold").as_int() != limit[0].as_int() || line.at("epoch").as_int() <= limit[1].as_int();
+        },
+        Json::array({number, trainer.epoch()}));
   const std::string title = folds > 1 ? "fold " + std::to_string(number) + "/" + std::to_string(folds) : "training";
   std::int64_t shown_epoch = -1;
   const Trainer::Hooks hooks{.on_batch =
@@ -113,12 +141,19 @@ void train_fold(const TrainJob& job, const app::RunFolder& run, std::int64_t num
                                  },
                              .on_epoch =
                                  [&](const EpochReport& report) {
+                                   if (!first) return;
                                    run.log(log_line(number, report));
                                    progress.say((folds > 1 ? title + "  " : "") + epoch_text(report, job.options.epochs));
                                  },
                              .stop = [] { return app::stop_signal() != 0; }};
   const LastResort last_resort(trainer);
-  trainer.run(hooks);
+  try {
+    trainer.run(hooks);
+  } catch (const RankLost&) {
+    trainer.save_from_outside();
+    if (app::stop_signal()) throw app::Interrupted("interrupted: the checkpoint is saved");
+    throw;
+  }
 }
 
 }  // namespace
@@ -130,6 +165,7 @@ Predictions train_folds(const TrainJob& job, const app::RunFolder& run, bool res
   for (std::int64_t number = 1; number <= folds; ++number) {
     if (!job.only.empty() && std::find(job.only.begin(), job.only.end(), number) == job.only.end()) continue;
     train_fold(job, run, number, resume, progress);
+    if (job.options.group && !job.options.group->first()) continue;
     Model model = load_model(run.file(checkpoint_name(number, folds, "best")), {.device = job.options.device});
     const Fold& fold = job.split.folds[static_cast<std::size_t>(number - 1)];
     predict_cells(model, job.dataset, fold.test, number, job.options.batch, {.bf16 = job.options.bf16}, predictions);
@@ -188,11 +224,15 @@ int train_command(const Arguments& arguments) {
   options.example("cuboid csf train -d cells/ --recipe few-cells", "for a hundred cells or so, at any orientation");
   options.example("cuboid csf train -d cells/ --recipe paper", "as the original repository did");
   options.example("cuboid csf train --resume runs/latest", "go on where a run stopped");
+  options.example("mpirun -n 2 cuboid csf train -d cells/", "two processes share each batch; torchrun's variables do as well");
   settings.add(options);
   if (!app::parse_or_help(options, with_run_options(arguments))) return app::success;
+  const Launch launch = launch_of_environment();
+  use_local_device(launch);
   settings.common.apply();
   const app::Stopwatch watch;
-  app::Progress progress("batches", settings.common.quiet ? app::Progress::Mode::quiet : app::Progress::Mode::automatic);
+  app::Progress progress("batches",
+                         settings.common.quiet || launch.rank > 0 ? app::Progress::Mode::quiet : app::Progress::Mode::automatic);
 
   if (fs::exists(settings.data.data)) settings.data.data = fs::absolute(settings.data.data).lexically_normal().string();
   TrainJob job;
@@ -219,9 +259,12 @@ int train_command(const Arguments& arguments) {
   job.options = settings.train;
   job.only = settings.only_folds;
   job.carry_over = settings.carry_over;
+  check<app::UsageError>(job.options.batch >= launch.size, "--batch-size ", job.options.batch,
+                         ": the cells of a batch are shared by ", launch.size, " processes, and each needs one");
   for (const auto& note : job.split.notes) progress.say("note: " + note);
   if (settings.carry_over) progress.say("warning: --carry-over leaks test cells of one fold into the training of the next");
   if (settings.common.dry_run) {
+    if (launch.rank > 0) return app::success;
     print_plan(options, job, table);
     job.dataset.verify();
     std::cout << "\nall " << job.dataset.size() << " cells can be read\n";
@@ -230,21 +273,36 @@ int train_command(const Arguments& arguments) {
 
   const std::string name = settings.name.empty() ? fs::path(settings.data.data).filename().string() : settings.name;
   const bool resume = !settings.resume.empty();
-  const app::RunFolder run = resume                    ? app::RunFolder::existing(settings.resume)
-                             : settings.output.empty() ? app::RunFolder::numbered(settings.runs, name)
-                                                       : app::RunFolder::at(settings.output, settings.overwrite);
-  if (!resume) {
-    run.write("run.toml", options.to_toml());
-    write_split(run.file("split.json"), job.split, job.dataset);
+  const Group group(launch, {.device = job.options.device, .on_lost = [](const std::string& what) { loss_of_rank.tell(what); }});
+  job.options.group = &group;
+  check<DataError>(group.broadcast(job.card.data_fingerprint) == job.card.data_fingerprint, settings.data.data, ": rank ",
+                   group.rank(), " sees other cells here than rank 0");
+  const auto make_folder = [&] {
+    const app::RunFolder run = resume                    ? app::RunFolder::existing(settings.resume)
+                               : settings.output.empty() ? app::RunFolder::numbered(settings.runs, name)
+                                                         : app::RunFolder::at(settings.output, settings.overwrite);
+    if (!resume) {
+      run.write("run.toml", options.to_toml());
+      write_split(run.file("split.json"), job.split, job.dataset);
+    }
+    group.broadcast(fs::absolute(run.path()).string());
+    return run;
+  };
+  const app::RunFolder run = group.first() ? make_folder() : app::RunFolder::existing(group.broadcast(std::string()));
+  if (!group.first()) {
+    train_folds(job, run, resume, progress);
+    return app::success;
   }
   Json manifest = app::environment_manifest(settings.common.where());
   manifest["seed"] = settings.common.seed;
   manifest["data"] =
       Json::object({{"path", settings.data.data}, {"fingerprint", job.card.data_fingerprint}, {"cells", job.dataset.size()}});
   manifest["model"] = job.card.to_json();
+  if (group.size() > 1) manifest["ranks"] = Json::object({{"count", group.size()}, {"transport", group.transport()}});
   manifest["finished"] = Json();
   run.write("manifest.json", manifest);
   progress.say("run folder " + run.path().string());
+  if (group.size() > 1) progress.say(join_text(group.size(), " processes over ", group.transport()));
   const Predictions predictions = train_folds(job, run, resume, progress);
   manifest["finished"] = app::utc_now();
   manifest["seconds"] = watch.seconds();

@@ -11,6 +11,7 @@
 #include "apps/progress.h"
 #include "apps/text.h"
 #include "core/autograd.h"
+#include "kernels/pointwise/pointwise.h"
 #include "layers/loss.h"
 #include "layers/precision.h"
 
@@ -54,6 +55,19 @@ Tensor inverse_frequencies(const Dataset& dataset, const std::vector<std::int64_
   return from_values(weights, {static_cast<std::int64_t>(weights.size())});
 }
 
+/// The rows of all ranks, where these are from `begin` on: a sum with zeros.
+metrics::Probabilities of_all_ranks(const Group& group, const metrics::Probabilities& rows, std::int64_t begin,
+                                    std::int64_t count, std::int64_t classes) {
+  const Tensor all = zeros({count, classes}, {.dtype = DType::f64});
+  double* to = all.mutable_data<double>() + begin * classes;
+  for (const auto& row : rows) to = std::copy(row.begin(), row.end(), to);
+  group.all_reduce(all);
+  metrics::Probabilities result;
+  const double* from = all.data<double>();
+  for (std::int64_t i = 0; i < count; ++i) result.emplace_back(from + i * classes, from + (i + 1) * classes);
+  return result;
+}
+
 }  // namespace
 
 const char* name_of(BestBy metric) { return best_by_names[static_cast<int>(metric)]; }
@@ -79,6 +93,7 @@ Trainer::Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fol
       dataset_(std::move(dataset)),
       fold_(std::move(fold)),
       checkpoints_(std::move(checkpoints)),
+      group_(options_.group ? *options_.group : alone_),
       early_stopping_({.patience = options_.patience > 0 ? options_.patience : std::numeric_limits<std::int64_t>::max(),
                        .maximise = options_.best_by != BestBy::loss}),
       loader_(dataset_, fold_.train,
@@ -90,12 +105,16 @@ Trainer::Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fol
                .seed = options_.seed,
                .workers = static_cast<int>(options_.workers),
                .augment = options_.augment,
-               .device = options_.device}) {
+               .device = options_.device,
+               .rank = group_.rank(),
+               .ranks = group_.size()}) {
   card_.net.seed = options_.seed;
   net_ = std::make_unique<DenseNet>(card_.net);
   net_->to(options_.device);
   optimiser_ = make_optimiser(net_->named_parameters(), options_);
   schedule_ = std::make_unique<Schedule>(options_.lr, schedule_of(options_, loader_.batches()));
+  if (group_.size() > 1)
+    parallel_ = std::make_unique<DataParallel>(*net_, group_, ParallelOptions{.synchronise_norm = options_.synchronise_norm});
   if (options_.ema > 0) ema_ = std::make_unique<Ema>(*net_, EmaOptions{.decay = options_.ema});
   accumulator_ = std::make_unique<GradAccumulator>(net_->named_parameters(), options_.accumulate);
   if (options_.balanced_loss) class_weights_ = to(inverse_frequencies(dataset_, fold_.train), options_.device);
@@ -105,6 +124,8 @@ Trainer::Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fol
       buffers_.push_back(entry);
   if (options_.graph && options_.accumulate > 1)
     std::cerr << "note: without a graph: --accumulate adds up what no graph may keep\n";
+  else if (options_.graph && parallel_)
+    std::cerr << (group_.first() ? "note: without a graph: no graph waits for other processes\n" : "");
   else if (options_.graph)
     graph_ = std::make_unique<StepGraph>(
         *net_, *optimiser_, std::min(options_.batch, static_cast<std::int64_t>(fold_.train.size())), [this](const Tensors& in) {
@@ -118,9 +139,25 @@ Trainer::Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fol
 Trainer::~Trainer() = default;
 
 void Trainer::stop_if_asked(const Hooks& hooks) {
-  if (!hooks.stop || !hooks.stop()) return;
+  if (parallel_ ? !all_stop_ || accumulator_->pending() > 0 : !hooks.stop || !hooks.stop()) return;
   save();
   throw app::Interrupted("interrupted: the checkpoint is saved");
+}
+
+/// This rank's loss becomes its part of the whole batch's, whose value is returned; and all learn whether one shall stop.
+double Trainer::agree(Tensor& loss, double value, const Batch& batch, const Hooks& hooks) {
+  double weight = static_cast<double>(batch.indices.size());
+  if (class_weights_.defined()) {
+    const std::vector<double> of_class = class_weights_.to_vector();
+    weight = 0;
+    for (const auto i : batch.indices) weight += of_class[static_cast<std::size_t>(dataset_[i].label)];
+  }
+  const Tensor sums = from_values<double>({weight, value * weight, hooks.stop && hooks.stop() ? 1. : 0.}, {3});
+  group_.all_reduce(sums);
+  const double* all = sums.data<double>();
+  all_stop_ = all[2] > 0;
+  loss = loss * (weight / all[0]);
+  return all[1] / all[0];
 }
 
 Tensor Trainer::loss_of(const Tensor& x, const Tensor& labels) {
@@ -135,9 +172,10 @@ void Trainer::take_step() {
   optimiser_->zero_grad();
 }
 
-bool Trainer::train_batch(const Batch& batch) {
+bool Trainer::train_batch(const Batch& batch, const Hooks& hooks) {
   const auto number = static_cast<std::uint64_t>(batch.epoch * loader_.batches() + batch.position);
-  set_random_step(*net_, options_.seed, number, graph_ ? graph_->random_step() : nullptr);
+  set_random_step(*net_, rank_seed(options_.seed, group_.rank()), number, graph_ ? graph_->random_step() : nullptr);
+  if (parallel_) parallel_->begin(samples_by_rank(batch.total, group_.size()));
   std::unique_lock lock(guard_, std::defer_lock);
   double value = nan;
   bool due = true;
@@ -152,10 +190,12 @@ bool Trainer::train_batch(const Batch& batch) {
     value = graph_->run({batch.x, batch.labels}, number).item();
     check_value();
   } else {
-    const Tensor loss = loss_of(batch.x, batch.labels);
+    Tensor loss = loss_of(batch.x, batch.labels);
     value = loss.item();
+    if (parallel_) value = agree(loss, value, batch, hooks);
     check_value();
-    due = accumulator_->backward(loss);
+    due = parallel_ ? accumulator_->backward(loss, [this](const Tensor& l) { parallel_->backward(l); })
+                    : accumulator_->backward(loss);
     lock.lock();
     if (due) {
       optimiser_->set_lr(schedule_->lr());
@@ -167,8 +207,8 @@ bool Trainer::train_batch(const Batch& batch) {
     if (ema_) ema_->update();
   }
   position_ = {batch.epoch, batch.position + 1};
-  loss_sum_ += value * static_cast<double>(batch.indices.size());
-  loss_count_ += static_cast<std::int64_t>(batch.indices.size());
+  loss_sum_ += value * static_cast<double>(batch.total);
+  loss_count_ += batch.total;
   if (due) commit();
   return due;
 }
@@ -178,28 +218,36 @@ void Trainer::train_epoch(const Hooks& hooks, double& seconds, std::int64_t& cel
   net_->train();
   loader_.seek(position_);
   while (auto batch = loader_.next()) {
-    const bool stepped = train_batch(*batch);
-    cells += static_cast<std::int64_t>(batch->indices.size());
+    const bool stepped = train_batch(*batch, hooks);
+    cells += batch->total;
     if (hooks.on_batch)
       hooks.on_batch(position_.epoch, position_.position, loader_.batches(), loss_sum_ / static_cast<double>(loss_count_));
     stop_if_asked(hooks);
     if (stepped && options_.save_every > 0 && optimiser_->steps() % options_.save_every == 0) save();
   }
+  if (parallel_) parallel_->broadcast_buffers();
+  if (parallel_ && accumulator_->pending() > 0) parallel_->collect();  // for the checkpoint
   seconds = watch.seconds();
 }
 
 Trainer::Validation Trainer::validate(const Hooks& hooks) {
   Validation result;
   if (fold_.valid.empty()) return result;
-  Loader loader(dataset_, fold_.valid,
-                {.batch = options_.batch, .workers = static_cast<int>(options_.workers), .device = options_.device});
+  const auto n = static_cast<std::int64_t>(fold_.valid.size());
+  const std::int64_t begin = n * group_.rank() / group_.size(), end = n * (group_.rank() + 1) / group_.size();
   metrics::Probabilities probabilities;
   metrics::Labels labels;
-  while (const auto batch = loader.next()) {
-    for (auto& p : predict(*net_, batch->x, {.bf16 = options_.bf16})) probabilities.push_back(std::move(p));
-    for (const auto i : batch->indices) labels.push_back(dataset_[i].label);
-    if (hooks.stop && hooks.stop()) throw app::Interrupted("interrupted: the checkpoint is saved");  // saved before validating
+  if (begin < end) {
+    Loader loader(dataset_, {fold_.valid.begin() + begin, fold_.valid.begin() + end},
+                  {.batch = options_.batch, .workers = static_cast<int>(options_.workers), .device = options_.device});
+    while (const auto batch = loader.next()) {
+      for (auto& p : predict(*net_, batch->x, {.bf16 = options_.bf16})) probabilities.push_back(std::move(p));
+      if (!parallel_ && hooks.stop && hooks.stop())
+        throw app::Interrupted("interrupted: the checkpoint is saved");  // saved before validating
+    }
   }
+  if (parallel_) probabilities = of_all_ranks(group_, probabilities, begin, n, dataset_.classes());
+  for (const auto i : fold_.valid) labels.push_back(dataset_[i].label);
   const auto confusion = metrics::confusion(labels, metrics::argmax(probabilities), dataset_.classes());
   return {metrics::log_loss(probabilities, labels), confusion.accuracy(), confusion.balanced_accuracy(),
           metrics::macro_auroc(probabilities, labels)};
@@ -229,7 +277,7 @@ void Trainer::run(const Hooks& hooks) {
     check(!std::isnan(metric), "training: the validation part has no ", name_of(options_.best_by),
           " (only one class in it)\nhint: --best-by loss works with any validation part");
     const bool best = early_stopping_.update(metric);
-    if (best) save_model(checkpoints_ / "best.safetensors", *net_, card_);
+    if (best && group_.first()) save_model(checkpoints_ / "best.safetensors", *net_, card_);
     averaged.reset();
     schedule_->after_epoch(metric);
     const EpochReport report{position_.epoch,
@@ -255,6 +303,7 @@ void Trainer::run(const Hooks& hooks) {
     if (hooks.on_epoch) hooks.on_epoch(report);
   }
   save();
+  group_.barrier();  // what rank 0 wrote is there
 }
 
 }  // namespace cuboid::csf

@@ -16,6 +16,7 @@
 #include "optim/early_stopping.h"
 #include "optim/ema.h"
 #include "optim/optimiser.h"
+#include "optim/parallel.h"
 #include "optim/schedule.h"
 #include "optim/step_graph.h"
 
@@ -45,7 +46,9 @@ struct TrainOptions {
   bool graph = false;  // on a CUDA device: the whole step as one graph, with the same bits
   BestBy best_by = BestBy::loss;
   std::uint64_t seed = 42;
-  Device device = Device::cpu;  // a checkpoint does not know it: a run may go on elsewhere
+  Device device = Device::cpu;   // a checkpoint does not know it: a run may go on elsewhere
+  const Group* group = nullptr;  // the processes that share each batch, likewise; null: this one alone
+  bool synchronise_norm = true;  // their batch norms see all of it
   AugmentOptions augment;
 };
 
@@ -65,7 +68,7 @@ class Trainer {
     std::function<bool()> stop = {};  // asked after every batch; true: save and throw Interrupted
   };
 
-  /// `checkpoints` gets last.safetensors (weights and all state) and best.safetensors (weights).
+  /// `checkpoints` gets last.safetensors (weights and all state) and best.safetensors (weights); only rank 0 writes, all read.
   Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fold, std::filesystem::path checkpoints);
   ~Trainer();
 
@@ -89,9 +92,10 @@ class Trainer {
  private:
   struct Validation;
   void train_epoch(const Hooks& hooks, double& seconds, std::int64_t& cells);
-  bool train_batch(const Batch& batch);
   Tensor loss_of(const Tensor& x, const Tensor& labels);
   void take_step();
+  bool train_batch(const Batch& batch, const Hooks& hooks);
+  double agree(Tensor& loss, double value, const Batch& batch, const Hooks& hooks);
   Validation validate(const Hooks& hooks);
   void apply_lr();
   void save();
@@ -106,12 +110,16 @@ class Trainer {
   Dataset dataset_;
   Fold fold_;
   std::filesystem::path checkpoints_;
+  Group alone_;
+  const Group& group_;
   std::unique_ptr<DenseNet> net_;
   std::unique_ptr<Optimiser> optimiser_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Ema> ema_;
   std::unique_ptr<GradAccumulator> accumulator_;
-  std::unique_ptr<StepGraph> graph_;  // with --graph
+  std::unique_ptr<StepGraph> graph_;        // with --graph
+  std::unique_ptr<DataParallel> parallel_;  // null without other ranks
+  bool all_stop_ = false;                   // some rank was asked to stop
   EarlyStopping early_stopping_;
   Loader loader_;
   Tensor class_weights_;

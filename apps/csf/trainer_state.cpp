@@ -107,13 +107,13 @@ void Trainer::write_state(const NamedTensors& weights) const {
 void Trainer::save() {
   const std::scoped_lock lock(guard_);
   commit();
-  write_state(net_->state_dict());
+  if (group_.first()) write_state(net_->state_dict());
   saved_ = true;
 }
 
 void Trainer::save_from_outside() {
   const std::scoped_lock lock(guard_);
-  if (saved_ || !may_save_) return;
+  if (saved_ || !may_save_ || !group_.first()) return;
   NamedTensors weights = net_->named_parameters();
   weights.insert(weights.end(), buffers_kept_.begin(), buffers_kept_.end());
   write_state(weights);
@@ -137,6 +137,7 @@ bool Trainer::resume() {
   net_->load(weights, path.string());
   optimiser_->from_state(part(file, values, "optimiser"));
   accumulator_->from_state(part(file, values, "accumulator"));
+  if (!group_.first()) net_->zero_grad();  // rank 0 has what all had gathered
   if (ema_) ema_->from_state(part(file, values, "ema"));
   schedule_->from_state(part(file, values, "schedule"));
   early_stopping_.from_state(part(file, values, "early_stopping"));
