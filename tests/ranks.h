@@ -46,9 +46,9 @@ inline int free_port() {
   a.sin_family = AF_INET;
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t length = sizeof a;
-  if (bind(fd, reinterpret_cast<sockaddr*>(&a), length) != 0) ADD_FAILURE() << "no free port";
+  if (::bind(fd, reinterpret_cast<sockaddr*>(&a), length) != 0) ADD_FAILURE() << "no free port";
   getsockname(fd, reinterpret_cast<sockaddr*>(&a), &length);
-  close(fd);
+  ::close(fd);
   return ntohs(a.sin_port);
 }
 
@@ -146,6 +146,16 @@ inline Variables launch_variables(int rank, int size, int port) {
   return {{"RANK", std::to_string(rank)}, {"WORLD_SIZE", std::to_string(size)},  {"LOCAL_RANK", std::to_string(rank)},
           {"MASTER_ADDR", "127.0.0.1"},   {"MASTER_PORT", std::to_string(port)}, {"CUBOID_JOIN_SECONDS", "60"},
           {"OMP_NUM_THREADS", "1"}};
+}
+
+inline bool mpirun_there() {
+  const Folder folder;
+  return Process({"sh", "-c", "command -v mpirun"}, {}, folder.path / "out").wait(10) == 0;
+}
+inline std::vector<std::string> under_mpirun(int ranks, const std::vector<std::string>& command) {
+  std::vector<std::string> all = {"mpirun", "--allow-run-as-root", "--oversubscribe", "-n", std::to_string(ranks)};
+  all.insert(all.end(), command.begin(), command.end());
+  return all;
 }
 
 class Ranks {

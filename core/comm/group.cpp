@@ -184,7 +184,7 @@ void Group::Impl::join(Launch launch, JoinOptions options) {
     std::string identity = place.rank == 0 ? comm::nccl_identity() : std::string();
     identity.resize(static_cast<std::size_t>(comm::nccl_identity_bytes));
     comm::copy_from(*wire, place, 0, identity.data(), comm::nccl_identity_bytes);
-    device = comm::nccl_wire(place.rank, place.size, identity);
+    device = comm::nccl_wire(watch, identity);
     const std::scoped_lock lock(alarm->guard);
     alarm->device = device;
   }

@@ -3,17 +3,14 @@
 #include <cuda_runtime.h>
 #include <nccl.h>
 
-#include <atomic>
 #include <cstring>
+#include <mutex>
+#include <thread>
 
 #include "core/comm/wire.h"
 
 namespace cuboid::comm {
 namespace {
-
-void call(ncclResult_t status, const char* what) {
-  check<DeviceError>(status == ncclSuccess || status == ncclInProgress, "nccl: ", what, ": ", ncclGetErrorString(status));
-}
 
 ncclDataType_t type_of(DType dtype) {
   switch (dtype) {
@@ -37,43 +34,80 @@ ncclDataType_t type_of(DType dtype) {
 
 class NcclWire : public DeviceWire {
  public:
-  NcclWire(int rank, int size, const ncclUniqueId& id) {
-    ncclComm_t comm = nullptr;
-    call(ncclCommInitRank(&comm, size, id, rank), "ncclCommInitRank");
-    comm_ = comm;
+  NcclWire(std::shared_ptr<Watch> watch, const ncclUniqueId& id) : watch_(std::move(watch)) {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    const ncclResult_t status = ncclCommInitRankConfig(&comm_, watch_->size(), id, watch_->rank(), &config);
+    try {
+      finish("ncclCommInitRankConfig", status);
+    } catch (...) {
+      abort();
+      throw;
+    }
   }
   NcclWire(const NcclWire&) = delete;
   NcclWire& operator=(const NcclWire&) = delete;
   ~NcclWire() override {
-    if (ncclComm_t comm = comm_.exchange(nullptr)) ncclCommDestroy(comm);
+    try {
+      finish("ncclCommFinalize", comm_ ? ncclCommFinalize(comm_) : ncclSuccess);
+      if (comm_) ncclCommDestroy(comm_);
+    } catch (const Error&) {
+      abort();
+    }
   }
   const char* name() const override { return "nccl"; }
 
   void all_reduce(void* data, std::int64_t count, DType dtype, void* stream) override {
-    call(ncclAllReduce(data, data, static_cast<std::size_t>(count), type_of(dtype), ncclSum, comm(), queue(stream)),
-         "ncclAllReduce");
+    queue("ncclAllReduce", [&] {
+      return ncclAllReduce(data, data, static_cast<std::size_t>(count), type_of(dtype), ncclSum, comm_,
+                           static_cast<cudaStream_t>(stream));
+    });
   }
   void broadcast(void* data, std::int64_t bytes, int root, void* stream) override {
-    call(ncclBroadcast(data, data, static_cast<std::size_t>(bytes), ncclUint8, root, comm(), queue(stream)), "ncclBroadcast");
+    queue("ncclBroadcast", [&] {
+      return ncclBroadcast(data, data, static_cast<std::size_t>(bytes), ncclUint8, root, comm_,
+                           static_cast<cudaStream_t>(stream));
+    });
   }
   void all_gather(const void* from, void* to, std::int64_t bytes, void* stream) override {
-    call(ncclAllGather(from, to, static_cast<std::size_t>(bytes), ncclUint8, comm(), queue(stream)), "ncclAllGather");
+    queue("ncclAllGather", [&] {
+      return ncclAllGather(from, to, static_cast<std::size_t>(bytes), ncclUint8, comm_, static_cast<cudaStream_t>(stream));
+    });
   }
   void abort() noexcept override {
-    if (ncclComm_t comm = comm_.exchange(nullptr)) ncclCommAbort(comm);
+    const std::scoped_lock lock(guard_);
+    if (comm_) ncclCommAbort(comm_);
+    comm_ = nullptr;
   }
 
  private:
-  static cudaStream_t queue(void* stream) { return static_cast<cudaStream_t>(stream); }
-  ncclComm_t comm() const {
-    ncclComm_t comm = comm_;
-    check<DeviceError>(comm, "nccl: the communicator was given up");
-    ncclResult_t state = ncclSuccess;
-    ncclCommGetAsyncError(comm, &state);
-    call(state, "a call before this one");
-    return comm;
+  template <class Call>
+  void queue(const char* what, const Call& start) {
+    ncclResult_t status = ncclSuccess;
+    {
+      const std::scoped_lock lock(guard_);
+      check<DeviceError>(comm_, "nccl: the communicator was given up");
+      status = start();
+    }
+    finish(what, status);
   }
-  std::atomic<ncclComm_t> comm_ = nullptr;
+  /// The communicator never blocks; a call is on its stream when this returns. Ends with RankLost where a rank never comes.
+  void finish(const char* what, ncclResult_t status) {
+    while (status == ncclInProgress) {
+      watch_->check_all();
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+      const std::scoped_lock lock(guard_);
+      check<DeviceError>(comm_, "nccl: the communicator was given up");
+      if (const ncclResult_t asked = ncclCommGetAsyncError(comm_, &status); asked != ncclSuccess) status = asked;
+    }
+    if (status == ncclSuccess) return;
+    watch_->check_all();
+    fail<DeviceError>("nccl: ", what, ": ", ncclGetErrorString(status));
+  }
+
+  std::shared_ptr<Watch> watch_;
+  std::mutex guard_;  // abort() comes from another thread
+  ncclComm_t comm_ = nullptr;
 };
 
 }  // namespace
@@ -81,14 +115,15 @@ class NcclWire : public DeviceWire {
 std::string nccl_identity() {
   static_assert(sizeof(ncclUniqueId) == nccl_identity_bytes);
   ncclUniqueId id;
-  call(ncclGetUniqueId(&id), "ncclGetUniqueId");
+  const ncclResult_t status = ncclGetUniqueId(&id);
+  check<DeviceError>(status == ncclSuccess, "nccl: ncclGetUniqueId: ", ncclGetErrorString(status));
   return std::string(id.internal, sizeof id.internal);
 }
 
-std::shared_ptr<DeviceWire> nccl_wire(int rank, int size, const std::string& identity) {
+std::shared_ptr<DeviceWire> nccl_wire(std::shared_ptr<Watch> watch, const std::string& identity) {
   ncclUniqueId id;
   std::memcpy(id.internal, identity.data(), sizeof id.internal);
-  return std::make_shared<NcclWire>(rank, size, id);
+  return std::make_shared<NcclWire>(std::move(watch), id);
 }
 
 }  // namespace cuboid::comm

@@ -55,7 +55,7 @@ class DeviceWire {
 #if CUBOID_NCCL
 inline constexpr std::int64_t nccl_identity_bytes = 128;
 /// `identity`: rank 0's nccl_identity().
-std::shared_ptr<DeviceWire> nccl_wire(int rank, int size, const std::string& identity);
+std::shared_ptr<DeviceWire> nccl_wire(std::shared_ptr<Watch> watch, const std::string& identity);
 std::string nccl_identity();
 #endif
 

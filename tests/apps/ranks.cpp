@@ -141,20 +141,10 @@ TEST_F(CsfRanks, ABatchTooSmallIsRefused) {
 }
 
 #if CUBOID_MPI
-bool mpirun_there() {
-  const Folder folder;
-  return Process({"sh", "-c", "command -v mpirun"}, {}, folder.path / "out").wait(10) == 0;
-}
-std::vector<std::string> under_mpirun(const std::vector<std::string>& command) {
-  std::vector<std::string> all = {"mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2"};
-  all.insert(all.end(), command.begin(), command.end());
-  return all;
-}
-
 TEST_F(CsfRanks, UnderMpirun) {
   if (!mpirun_there()) GTEST_SKIP() << "no mpirun on this machine";
   run(fresh("two"));
-  Process mpi(under_mpirun(fresh("mpi")), {{"OMP_NUM_THREADS", "1"}}, folder_.path / "mpi.txt");
+  Process mpi(under_mpirun(2, fresh("mpi")), {{"OMP_NUM_THREADS", "1"}}, folder_.path / "mpi.txt");
   ASSERT_EQ(mpi.wait(120), 0) << mpi.output();
   EXPECT_EQ(bytes("mpi"), bytes("two"));
   EXPECT_NE(slurp(path("mpi/manifest.json")).find("\"mpi\""), std::string::npos);
@@ -162,7 +152,7 @@ TEST_F(CsfRanks, UnderMpirun) {
 
 TEST_F(CsfRanks, AKilledRankUnderMpirun) {
   if (!mpirun_there()) GTEST_SKIP() << "no mpirun on this machine";
-  Process mpi(under_mpirun(fresh("mpi", "1000")), {{"OMP_NUM_THREADS", "1"}}, folder_.path / "mpi.txt");
+  Process mpi(under_mpirun(2, fresh("mpi", "1000")), {{"OMP_NUM_THREADS", "1"}}, folder_.path / "mpi.txt");
   ASSERT_TRUE(saved("mpi")) << mpi.output();
   // mpirun's children are the ranks, in their order.
   std::ifstream children("/proc/" + std::to_string(mpi.pid()) + "/task/" + std::to_string(mpi.pid()) + "/children");

@@ -132,4 +132,14 @@ TEST(Group, CopiesAndGathers) {
   for (const int n : {2, 4}) EXPECT_TRUE(Ranks(n, "copies_and_gathers").all_well());
 }
 TEST(Group, WorksBehindTheCaller) { EXPECT_TRUE(Ranks(3, "works_behind").all_well()); }
+#if CUBOID_MPI
+TEST(Group, TheSameOverMpi) {
+  if (!mpirun_there()) GTEST_SKIP() << "no mpirun on this machine";
+  const Folder folder;
+  for (const char* worker : {"adds", "copies_and_gathers", "works_behind"}) {
+    Process mpi(under_mpirun(3, worker_command()), {{"CUBOID_WORKER", worker}, {"OMP_NUM_THREADS", "1"}}, folder.path / worker);
+    EXPECT_EQ(mpi.wait(120), 0) << mpi.output();
+  }
+}
+#endif
 TEST(Group, DifferentStepsAreFound) { EXPECT_TRUE(Ranks(2, "different_steps").all_well()); }

@@ -105,6 +105,16 @@ TEST(RankLost, ARankThatFailsOrLeavesIsNamed) {
   EXPECT_EQ(leaving[1].wait(1), 0);
 }
 
+#if CUBOID_MPI
+TEST(RankLost, AFailingRankUnderMpirun) {
+  if (!mpirun_there()) GTEST_SKIP() << "no mpirun on this machine";
+  const Folder folder;
+  Process mpi(under_mpirun(3, worker_command()), {{"CUBOID_WORKER", "one_fails"}, {"OMP_NUM_THREADS", "1"}}, folder.path / "out");
+  EXPECT_GT(mpi.wait(15), 0) << mpi.output();
+  EXPECT_NE(mpi.output().find("a file of rank 1 is broken"), std::string::npos) << mpi.output();
+}
+#endif
+
 TEST(Rendezvous, SaysWhatIsMissing) {
   const Variables good = launch_variables(0, 2, free_port());
   const auto without = [&](const std::string& name, const std::string& value = "") {
@@ -160,5 +170,5 @@ TEST(Rendezvous, APortInUse) {
   v["RANK"] = "1";  // somebody is there who is not rank 0
   v["CUBOID_JOIN_SECONDS"] = "0.5";
   EXPECT_NE(said_alone(v).find("said nothing in time"), std::string::npos);
-  close(listener);
+  ::close(listener);
 }
