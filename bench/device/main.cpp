@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench_device: every row of the device's tables on the shapes of the nets, side by side, as fractions of what this device can
+// bench_cuda: every row of the device's tables on the shapes of the nets, side by side, as fractions of what this device can
 // do. Needs nothing but Cuboid itself. Numbers are compared with the reference rows before anything is timed.
 #include <chrono>
 #include <iostream>
@@ -16,7 +16,7 @@ using namespace bench;
 
 namespace {
 
-constexpr const char* usage = R"(usage: bench_device [OPTIONS]
+constexpr const char* usage = R"(usage: bench_cuda [OPTIONS]
   --device cpu|cuda        (cuda where there is one)
   --ops LIST               of conv,norm,pool,resize,dense_block,optimiser (all)
   --nets LIST              whose convolutions: of densenet121_3d,csf,gcn_unet (all)
@@ -57,12 +57,12 @@ Options parse(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string key = argv[i];
     const auto value = [&]() -> std::string {
-      check(i + 1 < argc, "bench_device: ", key, " needs a value\n", usage);
+      check(i + 1 < argc, "bench_cuda: ", key, " needs a value\n", usage);
       return argv[++i];
     };
     if (key == "--device") {
       const std::string name = value();
-      check(name == "cpu" || name == "cuda", "bench_device: no device ", name);
+      check(name == "cpu" || name == "cuda", "bench_cuda: no device ", name);
       o.device = name == "cuda" ? Device::cuda : Device::cpu;
     } else if (key == "--ops") {
       const auto words = list(value());
@@ -72,7 +72,7 @@ Options parse(int argc, char** argv) {
     } else if (key == "--dtypes") {
       o.dtypes.clear();
       for (const auto& name : list(value())) {
-        check(name == "bf16" || name == "f32", "bench_device: no type ", name);
+        check(name == "bf16" || name == "f32", "bench_cuda: no type ", name);
         o.dtypes.push_back(name == "f32" ? DType::f32 : DType::bf16);
       }
     } else if (key == "--filter") o.filter = value();
@@ -85,9 +85,9 @@ Options parse(int argc, char** argv) {
     else if (key == "--no-check") o.check = false;
     else if (key == "--tf32") dispatch::set_tf32(true);
     else if (key == "--tiny") o.tiny = true;
-    else fail("bench_device: unknown option ", key, "\n", usage);
+    else fail("bench_cuda: unknown option ", key, "\n", usage);
   }
-  check(o.device == Device::cpu || cuda::available(), "bench_device: no CUDA device answers");
+  check(o.device == Device::cpu || cuda::available(), "bench_cuda: no CUDA device answers");
   o.check = o.check && (o.device == Device::cuda || o.tiny);
   return o;
 }

@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cuboid's side of the comparison; side.h says what it is asked. CUBOID_BENCH_PROFILE=1: serve prints where the time goes.
 #include <iostream>
+#include <optional>
+#include <utility>
 
 #include "bench/libtorch/cuboid/net.h"
 #include "bench/libtorch/side.h"
 #include "core/autograd.h"
 #include "core/build_info.h"
+#include "core/cuda.h"
 #include "core/json.h"
 #include "core/parallel.h"
 #include "core/profiler.h"
+#include "kernels/dispatch.h"
+#include "kernels/vendor/versions.h"
 #include "layers/init.h"
 #include "layers/precision.h"
 #include "optim/optimiser.h"
+#include "optim/step_graph.h"
 
 using namespace cuboid;
 
@@ -39,13 +45,16 @@ int prepare(const side::NetEntry& entry, const std::string& file) {
 }
 
 /// The net with the file's weights and inputs; without inputs of its own it gets one sample.
-std::unique_ptr<side::Net> load(const side::NetEntry& entry, const std::string& file, bool one_sample) {
+std::unique_ptr<side::Net> load(const side::NetEntry& entry, const std::string& file, bool one_sample,
+                                Device device = Device::cpu) {
   const NoInit loaded_next;
   NamedTensors state, inputs;
   for (auto& [name, tensor] : read_safetensors(file))
-    (name.starts_with(side::input_prefix) ? inputs : state).emplace_back(name, tensor);
+    if (name.starts_with(side::input_prefix)) inputs.emplace_back(name, to(tensor, device));
+    else state.emplace_back(name, tensor);
   auto net = entry.make(entry, one_sample ? entry.inputs(entry, true) : inputs);
   net->module().load_state_dict(state, {.adopt = true}, file);
+  if (device != Device::cpu) net->module().to(device);
   return net;
 }
 
@@ -58,26 +67,36 @@ int first(const side::NetEntry& entry, const std::string& file) {
   return 0;
 }
 
-std::string about(DType dtype) {
+std::string about(const side::Variant& variant) {
   std::string text = join_text("Cuboid ", build::version, ", revision ", build::revision, ", ", build::compiler);
   for (const auto& f : build::features)
     if (f.name == "onednn" && f.present) text += join_text(", oneDNN ", f.version);
-  return Json::object({{"version", text}, {"threads", thread_count()}, {"dtype", name_of(dtype)}}).dump();
+  Json all = Json::object({{"version", text}, {"threads", thread_count()}, {"dtype", variant.dtype}});
+#if CUBOID_CUDA
+  if (variant.cuda) {
+    all["device"] = cuda::device_info().name;
+    Json libraries = Json::object();
+    for (const auto& l : vendor_libraries()) libraries[l.name] = l.version;
+    all["libraries"] = libraries;
+  }
+#endif
+  return all.dump();
 }
 
 class Served {
  public:
-  Served(const side::NetEntry& entry, bool training, DType dtype, const std::string& file)
-      : net_(load(entry, file, false)),
+  Served(const side::NetEntry& entry, bool training, const side::Variant& variant, const std::string& file)
+      : net_(load(entry, file, false, variant.cuda ? Device::cuda : Device::cpu)),
         training_(training),
-        dtype_(dtype),
+        dtype_(variant.bf16() ? DType::bf16 : DType::f32),
         optimiser_(net_->module().named_parameters(), {.lr = 1e-3, .momentum = 0.9}) {
     net_->module().train(training);
+    if (variant.graph && training) graph_.emplace(net_->module(), optimiser_, 1, [this](const Tensors&) { return whole_step(); });
   }
   void step() {
     if (!training_) return void(infer());
-    learn();
-    optimiser_.step();
+    if (graph_) graph_->run({input_of_graph_}, steps_++);
+    else whole_step();
   }
   double work() {
     step();
@@ -95,7 +114,7 @@ class Served {
     NamedTensors results;
     if (training_) {
       for (auto& [name, p] : net_->module().named_parameters())
-        if (side::is_norm_bias(name)) add_into(p.detach(), full(p.shape(), side::lift));
+        if (side::is_norm_bias(name)) add_into(p.detach(), full(p.shape(), side::lift, {.device = p.device()}));
       results.emplace_back("outputs", cast(learn()));
       for (auto& [name, p] : net_->module().named_parameters()) results.emplace_back(name, cast(p.grad()));
     } else {
@@ -115,14 +134,22 @@ class Served {
     return forward();
   }
   Tensor learn() {
-    optimiser_.zero_grad();
     const Tensor outputs = forward();
-    backward(net_->loss(outputs));
+    loss_ = net_->loss(outputs);
+    backward(loss_);
     return outputs.detach();
   }
+  /// The loss.
+  Tensor whole_step() {
+    learn();
+    optimiser_.step();
+    optimiser_.zero_grad();
+    return std::exchange(loss_, {}).detach();
+  }
+  /// f32, on the CPU.
   static Tensor cast(const Tensor& t) {
     const Tensor wide = empty(t.shape());
-    copy(t, wide);
+    copy(to(t.detach(), Device::cpu), wide);
     return wide;
   }
 
@@ -130,13 +157,17 @@ class Served {
   bool training_;
   DType dtype_;
   Sgd optimiser_;
+  Tensor loss_, input_of_graph_ = zeros({1});  // the net holds its inputs; a graph wants one of its own
+  std::uint64_t steps_ = 0;
+  std::optional<StepGraph> graph_;
 };
 
-int serve(const side::NetEntry& entry, const std::string& mode, const std::string& dtype, const std::string& file) {
+int serve(const side::NetEntry& entry, const std::string& mode, const std::string& text, const std::string& file) {
   check(mode == "train" || mode == "infer", "mode is train or infer, not ", mode);
-  check(dtype == "f32" || dtype == "bf16", "dtype is f32 or bf16, not ", dtype);
-  const DType type = dtype == "f32" ? DType::f32 : DType::bf16;
-  Served served(entry, mode == "train", type, file);
+  const side::Variant variant = side::Variant::of(text);
+  check(!variant.cuda || cuda::available(), "no CUDA device answers");
+  if (variant.cuda) dispatch::set_tf32(variant.tf32());
+  Served served(entry, mode == "train", variant, file);
   if (std::getenv("CUBOID_BENCH_PROFILE")) {
     served.step();
     profiler::enable(true);
@@ -144,10 +175,32 @@ int serve(const side::NetEntry& entry, const std::string& mode, const std::strin
     profiler::write_table(std::cout);
     return 0;
   }
-  return side::serve({.about = [&] { return about(type); },
-                      .work = [&] { return served.work(); },
-                      .check = [&](const std::string& to) { served.check(to); },
-                      .step = [&] { served.step(); }});
+  side::Answers answers{.about = [&] { return about(variant); },
+                        .work = [&] { return served.work(); },
+                        .check = [&](const std::string& to) { served.check(to); },
+                        .step = [&] { served.step(); }};
+#if CUBOID_CUDA
+  bool warm = false;  // what rows are tried out with at first is no part of the peak
+  if (variant.cuda) {
+    answers.step = [&] {
+      if (!std::exchange(warm, true)) {
+        for (int i = 0; i < 3; ++i) served.step();
+        cuda::synchronize();
+        if (!variant.graph) {  // a graph's memory was in use while it was recorded, and only then
+          release_cached_memory(Device::cuda);
+          reset_peak_memory(Device::cuda);
+        }
+      }
+      served.step();
+    };
+    answers.wait = cuda::synchronize_all;
+    answers.peak_kib = [] {
+      const MemoryStats m = memory_stats(Device::cuda);
+      return std::pair(static_cast<double>(m.peak) / 1024, static_cast<double>(m.reserved) / 1024);
+    };
+  }
+#endif
+  return side::serve(answers);
 }
 
 }  // namespace
@@ -159,7 +212,8 @@ int main(int argc, char** argv) try {
   if (command == "prepare" && words.size() == 3) return prepare(entry_of(words[1]), words[2]);
   if (command == "first" && words.size() == 3) return first(entry_of(words[1]), words[2]);
   if (command == "serve" && words.size() == 5) return serve(entry_of(words[1]), words[2], words[3], words[4]);
-  std::cerr << "usage: bench_cuboid_side list | prepare NET FILE | first NET FILE | serve NET train|infer f32|bf16 FILE\n";
+  std::cerr << "usage: bench_cuboid_side list | prepare NET FILE | first NET FILE | serve NET train|infer "
+               "[cuda:]f32|tf32|bf16[:graph] FILE\n";
   return 2;
 } catch (const std::exception& e) {
   std::cerr << "bench_cuboid_side: " << e.what() << '\n';
