@@ -23,8 +23,8 @@ constexpr Impl<ConvForward> forward_rows[] = {
 #if CUBOID_CUDNN
     {"cudnn", Device::cuda, cudnn::forward_fits, cudnn::conv_forward},
 #endif
-    {"wgmma", Device::cuda, cuda::wgmma::forward_fits, cuda::wgmma::conv_forward},
     {"gemm", Device::cuda, cuda::gemm::forward_fits, cuda::gemm::conv_forward},
+    {"wgmma", Device::cuda, cuda::wgmma::forward_fits, cuda::wgmma::conv_forward},
     {"mma", Device::cuda, cuda::mma::forward_fits, cuda::mma::conv_forward},
     {"simt", Device::cuda, cuda::simt::forward_fits, cuda::simt::conv_forward},
     {"reference", Device::cuda, always, cuda::conv_forward},
@@ -44,8 +44,8 @@ constexpr Impl<ConvInput> input_rows[] = {
 #if CUBOID_CUDNN
     {"cudnn", Device::cuda, cudnn::input_fits, cudnn::conv_input},
 #endif
-    {"wgmma", Device::cuda, cuda::wgmma::input_fits, cuda::wgmma::conv_input},
     {"gemm", Device::cuda, cuda::gemm::input_fits, cuda::gemm::conv_input},
+    {"wgmma", Device::cuda, cuda::wgmma::input_fits, cuda::wgmma::conv_input},
     {"mma", Device::cuda, cuda::mma::input_fits, cuda::mma::conv_input},
     {"simt", Device::cuda, cuda::simt::input_fits, cuda::simt::conv_input},
     {"reference", Device::cuda, always, cuda::conv_input},
@@ -66,8 +66,8 @@ constexpr Impl<ConvWeight> weight_rows[] = {
 #if CUBOID_CUDNN
     {"cudnn", Device::cuda, cudnn::weight_fits, cudnn::conv_weight},
 #endif
-    {"wgmma", Device::cuda, cuda::wgmma::weight_fits, cuda::wgmma::conv_weight},
     {"gemm", Device::cuda, cuda::gemm::weight_fits, cuda::gemm::conv_weight},
+    {"wgmma", Device::cuda, cuda::wgmma::weight_fits, cuda::wgmma::conv_weight},
     {"mma", Device::cuda, cuda::mma::weight_fits, cuda::mma::conv_weight},
     {"simt", Device::cuda, cuda::simt::weight_fits, cuda::simt::conv_weight},
     {"reference", Device::cuda, always, cuda::conv_weight},

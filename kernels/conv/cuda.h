@@ -63,9 +63,13 @@ ConvWeightFits weight_fits;
 ConvForward conv_forward;
 ConvInput conv_input;
 ConvWeight conv_weight;
+MatmulFits matmul_fits;
+Matmul matmul;
+/// matmul plus a bias per column, or none (a View without data).
+void gemm(const View& a, const View& b, const View& bias, const Out& c);
 }  // namespace wgmma
 
-namespace gemm {  // kernels of one voxel at stride 1, no groups
+namespace gemm {  // kernels of one voxel at stride 1, no groups: as a product of matrices
 ConvForwardFits forward_fits;
 ConvInputFits input_fits;
 ConvWeightFits weight_fits;

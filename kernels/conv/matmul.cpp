@@ -84,6 +84,7 @@ constexpr Impl<Matmul> rows[] = {
     {"cublas", Device::cuda, cublas::matmul_fits, cublas::matmul},
 #endif
 #if CUBOID_CUDA
+    {"wgmma", Device::cuda, cuda::wgmma::matmul_fits, cuda::wgmma::matmul},
     {"mma", Device::cuda, cuda::mma::matmul_fits, cuda::mma::matmul},
     {"simt", Device::cuda, cuda::simt::matmul_fits, cuda::simt::matmul},
     {"reference", Device::cuda, always, cuda::matmul},

@@ -32,7 +32,8 @@ View weights(const View& w) { return matrix(w, w.dim(0), w.dim(1)); }
 
 bool product_fits(const View& a, const View& b, const Out& c) { return mma::matmul_fits(a, b, c) || simt::matmul_fits(a, b, c); }
 void product(const View& a, const View& b, const View& bias, const Out& c) {
-  if (mma::matmul_fits(a, b, c)) mma::gemm(a, b, bias, c);
+  if (wgmma::matmul_fits(a, b, c)) wgmma::gemm(a, b, bias, c);
+  else if (mma::matmul_fits(a, b, c)) mma::gemm(a, b, bias, c);
   else simt::gemm(a, b, bias, c);
 }
 

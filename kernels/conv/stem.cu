@@ -110,14 +110,21 @@ __global__ void __launch_bounds__(256, 2)
     __syncthreads();  // nobody reads the tile before
     for (int copy = 0; copy < s.copies; ++copy) load_halo(s, x, first, sample, copy, halo + copy * s.halo_size());
     __syncthreads();
-    const T* window[2][2];
+    int window[2][2];
     for (int i = 0; i < 4; ++i) {
       int at[3];
       s.voxel(first_row + i * 8 + lane / 4, at);
       const int begin = s.window(at), odd = begin % 2;
-      window[i / 2][i % 2] = halo + odd * s.halo_size() + begin - odd;
+      window[i / 2][i % 2] = odd * s.halo_size() + begin - odd;
     }
-    float sum[2][across][4] = {};
+    float sum[2][across][4];
+#pragma unroll
+    for (int j = 0; j < across; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const int n = first_channel + j * 8 + lane % 4 * 2 + e % 2;
+        sum[0][j][e] = sum[1][j][e] = bias && n < s.results ? static_cast<float>(bias[n]) : 0.f;
+      }
     for (int k = 0; k < s.depth; k += 16) {
       std::uint32_t a[2][4], b[across][2];
       for (int h = 0; h < 2; ++h) {
@@ -125,7 +132,7 @@ __global__ void __launch_bounds__(256, 2)
 #pragma unroll
         for (int i = 0; i < 2; ++i)
 #pragma unroll
-          for (int r = 0; r < 2; ++r) a[i][2 * h + r] = *reinterpret_cast<const std::uint32_t*>(window[i][r] + offset);
+          for (int r = 0; r < 2; ++r) a[i][2 * h + r] = *reinterpret_cast<const std::uint32_t*>(halo + window[i][r] + offset);
       }
 #pragma unroll
       for (int j = 0; j < across; j += 2) {
@@ -153,9 +160,7 @@ __global__ void __launch_bounds__(256, 2)
       for (int j = 0; j < across; ++j) {
         const int n = first_channel + j * 8 + lane % 4 * 2;
         for (int e = 0; e < 2; ++e)
-          if (n + e < s.results)
-            y[voxel * s.results + n + e] =
-                static_cast<T>(sum[i / 2][j][i % 2 * 2 + e] + (bias ? static_cast<float>(bias[n + e]) : 0.f));
+          if (n + e < s.results) y[voxel * s.results + n + e] = static_cast<T>(sum[i / 2][j][i % 2 * 2 + e]);
       }
     }
   }

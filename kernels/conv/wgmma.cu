@@ -25,6 +25,7 @@ struct Params {
   int splits, split_steps;
 };
 
+#if GPU_HAS_SM90A
 /// What a block works on. blockIdx: x rows, y columns, z splits of k within phases.
 struct Place {
   int split, phase_number, phase[3], lower[3], rows, boxes;  // rows of the phase, boxes of its k
@@ -63,7 +64,6 @@ struct Place {
 /// One thread queues all copies of the block.
 template <class W, bool backward>
 __device__ void fill_ring(const Params<typename W::T>& p, const Place& b, const tiles::Ring<W>& ring, int first_column) {
-#if GPU_HAS_SM90A
   const Gather& g = p.g;
   const int box = p.box.channels(), in_stage = p.box.in_stage();
   int at[4], start[3], index[3], tap = b.first_box, channel = take_index(tap, p.channel_boxes);
@@ -102,8 +102,8 @@ __device__ void fill_ring(const Params<typename W::T>& p, const Place& b, const 
       }
     }
   }
-#endif
 }
+#endif
 
 template <class W, bool backward>
 __global__ void __launch_bounds__(W::all_threads, W::blocks) wgmma_kernel(const __grid_constant__ Params<typename W::T> p) {

@@ -8,6 +8,10 @@
 #include "core/tensor_map.h"
 #include "kernels/conv/contract.h"
 
+#if CUBOID_EMULATED && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"  // tensor maps by value: GCC tells that it aligned them otherwise before 4.6
+#endif
+
 namespace cuboid::tiles {
 
 /// Channels of a box: 16, 32 or 64.

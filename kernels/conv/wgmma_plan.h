@@ -7,10 +7,14 @@
 
 namespace cuboid::cuda::wgmma {
 
-/// bf16 or f16 in whole packets, no groups, on a device that knows the instruction: 9.0 alone does.
-inline bool type_fits(const View& x, const ConvSpec& spec) {
+/// The device knows the instruction: those of compute capability 9.0 alone do.
+inline bool device_fits() {
   static const bool hopper = device_info().major == 9;
-  return hopper && (x.dtype == DType::bf16 || x.dtype == DType::f16) && spec.groups == 1 && whole_packets(x, spec, 8);
+  return hopper;
+}
+/// bf16 or f16 in whole packets, no groups.
+inline bool type_fits(const View& x, const ConvSpec& spec) {
+  return device_fits() && (x.dtype == DType::bf16 || x.dtype == DType::f16) && spec.groups == 1 && whole_packets(x, spec, 8);
 }
 
 constexpr int most_phases = 8;

@@ -23,11 +23,11 @@ struct Params {
   int split_steps;
 };
 
+#if GPU_HAS_SM90A
 /// One thread queues all copies of the block.
 template <class W>
 __device__ void fill_ring(const Params<typename W::T>& p, const tiles::Ring<W>& ring, int first_box, int first_column,
                           int first_voxel, int steps) {
-#if GPU_HAS_SM90A
   const int boxes = 2 * p.box.in_stage(), box = p.box.channels();  // 128 rows
   for (int step = 0; step < steps; ++step) {
     int voxel = first_voxel + step * W::depth, start[3];
@@ -46,8 +46,8 @@ __device__ void fill_ring(const Params<typename W::T>& p, const tiles::Ring<W>& 
       to_a += W::depth * box * 2;
     }
   }
-#endif
 }
+#endif
 
 template <class W>
 __global__ void __launch_bounds__(W::all_threads, W::blocks)

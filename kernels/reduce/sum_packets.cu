@@ -83,7 +83,7 @@ struct ColumnCut {
 
 /// Flat: the rows lie at one distance from each other.
 template <class T, int W, bool flat>
-__global__ void __launch_bounds__(threads) columns_kernel(ColumnCut cut, const T* x, T* y, double* parts, double scale) {
+__global__ void __launch_bounds__(threads, 4) columns_kernel(ColumnCut cut, const T* x, T* y, double* parts, double scale) {
   using A = Accum<T>;
   GPU_SHARED(double, sums, [W][threads]);
   const int thread = static_cast<int>(threadIdx.x), across = thread % cut.across, down = thread / cut.across;

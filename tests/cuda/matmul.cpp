@@ -55,6 +55,8 @@ TEST(CudaMatmul, RowsEqualTheReferenceOnWholeNumbers) {
   for (const auto& [row, count] : counts) std::cout << row << ' ' << count << ", ";
   std::cout << '\n';
   EXPECT_EQ(counts["reference"], 250);
+  EXPECT_GT(counts["mma"], 50);
+  if (cuda::device_info().major == 9) EXPECT_GT(counts["wgmma"], 30);
 }
 
 }  // namespace
