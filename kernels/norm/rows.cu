@@ -174,7 +174,7 @@ struct Affine {
 
 template <class T, int W>
 __global__ void __launch_bounds__(threads, 4) apply_kernel(Cut cut, const T* x, const Accum<T>* mean, const Accum<T>* rstd,
-                                                        const Accum<T>* weight, const Accum<T>* bias, T* y, Accum<T> slope) {
+                                                           const Accum<T>* weight, const Accum<T>* bias, T* y, Accum<T> slope) {
   using A = Accum<T>;
   const Place p(cut, W);
   if (!p.inside) return;
