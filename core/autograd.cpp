@@ -4,6 +4,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/profiler_memory.h"
+
 namespace cuboid {
 
 struct GraphAccess {
@@ -51,6 +53,7 @@ Tensor Step::output() const {
 }
 
 Tensor record(const char* op, Tensor output, const Tensors& inputs, Backward backward, Keep keep) {
+  if (profiler::watches_memory()) profiler::wrote(op, output.view().data, output.device());
   if (!is_recording) return output;
   std::vector<Edge> edges;
   bool needed = false;
@@ -67,6 +70,7 @@ Tensor record(const char* op, Tensor output, const Tensors& inputs, Backward bac
   node->shape = output.shape();
   node->dtype = output.dtype();
   if (keep == Keep::output) node->output = output.detach();
+  if (profiler::enabled()) node->place = profiler::place();
   GraphAccess::set_node(output, node);
   return output;
 }
@@ -165,6 +169,12 @@ void accumulate(Tensor& sum, Tensor g, bool recorded) {
 /// `complete` gets each leaf's gradient as soon as it is; where it is empty, the result holds them.
 using Complete = std::function<void(const Tensor& leaf, Tensor g)>;
 
+Tensors gradients_of(const Node& node, const Tensor& g, const Step& step) {
+  if (!node.place || !profiler::enabled()) return node.backward(g, step);
+  const profiler::Range range(profiler::derivative_of(node.place));
+  return node.backward(g, step);
+}
+
 Sums sweep(Plan& plan, const Tensor& output, GradOptions& o, const Complete& complete = {}) {
   check(o.seed.defined() || output.size() == 1, "grad: output has shape ", output.shape(), "; give a seed of that shape");
   check(!o.seed.defined() || o.seed.shape() == output.shape(), "grad: seed has shape ",
@@ -180,7 +190,7 @@ Sums sweep(Plan& plan, const Tensor& output, GradOptions& o, const Complete& com
     if (!plan.asked_for(node.get())) sums.erase(found);
     std::vector<bool> wanted;
     for (const auto& edge : node->edges) wanted.push_back(plan.needs(edge));
-    Tensors gs = node->backward(g, Step(node, wanted));
+    Tensors gs = gradients_of(*node, g, Step(node, wanted));
     g = Tensor();
     check(gs.size() == node->edges.size(), node->op, ": backward gave ", gs.size(), " gradients for ", node->edges.size(),
           " inputs");
@@ -214,6 +224,7 @@ Sums sweep(Plan& plan, const Tensor& output, GradOptions& o, const Complete& com
 }  // namespace
 
 Tensors grad(const Tensor& output, const Tensors& inputs, GradOptions o) {
+  const profiler::Range range("sweep");
   check(!inputs.empty(), "grad: no inputs");
   Plan plan(output, inputs, o.stop_at_inputs);
   Sums sums = sweep(plan, output, o);
@@ -226,6 +237,7 @@ Tensors grad(const Tensor& output, const Tensors& inputs, GradOptions o) {
 }
 
 void backward(const Tensor& output, GradOptions o) {
+  const profiler::Range range("sweep");
   check(output.requires_grad(), "backward: the output depends on nothing that requires a gradient");
   Plan plan(output, {}, false);
   const auto give = [&](const Tensor& leaf, const Tensor& g) {

@@ -42,6 +42,7 @@ struct Node {
   DType dtype = DType::f32;
   Tensor output;                  // outside the graph; only with Keep::output
   std::function<Tensor()> again;  // see rebuilt_by
+  const char* place = nullptr;    // the profiler's range in which it was recorded
 
   Node() = default;
   Node(const Node&) = delete;

@@ -5,6 +5,7 @@
 #include "core/allocator.h"
 #include "core/cuda.h"
 #include "core/error.h"
+#include "core/profiler_memory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define CUBOID_ASAN 1
@@ -64,8 +65,15 @@ CachingAllocator& allocator_of(Device device) {
   return *cpu;
 }
 
-void* allocate(std::int64_t bytes, Device device) { return allocator_of(device).allocate(bytes); }
-void deallocate(void* pointer, Device device) noexcept { allocator_of(device).deallocate(pointer); }
+void* allocate(std::int64_t bytes, Device device) {
+  void* p = allocator_of(device).allocate(bytes);
+  if (profiler::watches_memory()) profiler::allocated(p, bytes, device);
+  return p;
+}
+void deallocate(void* pointer, Device device) noexcept {
+  if (profiler::watches_memory()) profiler::freed(pointer, device);
+  allocator_of(device).deallocate(pointer);
+}
 MemoryStats memory_stats(Device device) { return allocator_of(device).stats(); }
 void reset_peak_memory(Device device) { allocator_of(device).reset_peak(); }
 void set_memory_limit(std::int64_t bytes, Device device) { allocator_of(device).set_limit(bytes); }

@@ -5,6 +5,7 @@
 
 #include "core/autograd.h"
 #include "core/cuda.h"
+#include "core/profiler.h"
 #include "core/strided.h"
 
 namespace cuboid {
@@ -50,6 +51,7 @@ Tensor& Tensor::grad() const {
 }
 
 double Tensor::item() const {
+  const profiler::Range range("read value");
   check(size() == 1, "item: tensor has shape ", shape());
   return to_vector().front();
 }
@@ -119,6 +121,7 @@ Tensor zeros_like(const Tensor& x) {
 void fill(const Tensor& x, double value) {
   if (x.size() == 0) return;
   const Out o = x.mutate();
+  const profiler::Span span(o.device, "fill", "core", 0, static_cast<double>(o.bytes()));
 #if CUBOID_CUDA
   if (o.device == Device::cuda) return cuda::fill(o, value);
 #endif
@@ -177,6 +180,7 @@ void copy_between(const Tensor& from, const Tensor& to) {
     landing = empty_with(to.shape(), packed.strides(), from.dtype(), to.device());
   const View in = packed.view();
   const Out out = landing.mutate();
+  const profiler::Range range(out.device == Device::cuda ? "copy to device" : "copy to host");
   if (out.device == Device::cuda) {
     cuda::to_device(out.data, in.data, in.bytes());
     if (packed.storage()->pinned) cuda::synchronize();  // whoever frees it next will not ask
@@ -194,10 +198,13 @@ void copy(const Tensor& from, const Tensor& to) {
   if (from.size() == 0) return;
 #if CUBOID_CUDA
   if (from.device() != to.device()) return copy_between(from, to);
-  if (to.device() == Device::cuda) return cuda::copy(from.view(), to.mutate());
 #endif
   const View in = from.view();
   const Out out = to.mutate();
+  const profiler::Span span(out.device, "copy", "core", 0, static_cast<double>(in.bytes() + out.bytes()));
+#if CUBOID_CUDA
+  if (out.device == Device::cuda) return cuda::copy(in, out);
+#endif
   const int a = dense_dimension(out), b = dense_dimension(in);
   const bool across = a >= 0 && b >= 0 && a != b && out.shape[a] >= 4 && out.shape[b] >= 4;
   visit(out.dtype, [&]<class To>() {
@@ -226,11 +233,13 @@ void add_into(const Tensor& target, const Tensor& x) {
         x.shape());
   check(target.device() == x.device(), "add: tensors on ", target.device(), " and ", x.device());
   if (x.size() == 0) return;
-#if CUBOID_CUDA
-  if (x.device() == Device::cuda) return cuda::add_into(target.mutate(), x.view());
-#endif
   const View in = x.view();
   const Out out = target.mutate();
+  const profiler::Span span(out.device, "add_into", "core", static_cast<double>(x.size()),
+                            static_cast<double>(in.bytes() + 2 * out.bytes()));
+#if CUBOID_CUDA
+  if (out.device == Device::cuda) return cuda::add_into(out, in);
+#endif
   visit(out.dtype, [&]<class T>() {
     using A = Accum<T>;
     const StridedLoop<2> loop({out, in});

@@ -11,6 +11,7 @@
 
 #include "core/cuda.h"
 #include "core/parallel.h"
+#include "core/profiler.h"
 #include "core/random.h"
 
 namespace cuboid {
@@ -69,6 +70,7 @@ struct Loader::Impl {
   std::optional<Upload> own_upload;  // without workers
 
   Batch make(std::int64_t number, const Upload& upload) const {
+    const profiler::Range range("make batch");
     Batch b;
     b.epoch = number / per_epoch;
     b.position = number % per_epoch;
@@ -89,8 +91,12 @@ struct Loader::Impl {
     for (std::int64_t k = 0; k < count && !stop; ++k) {
       const std::int64_t i = b.indices[static_cast<std::size_t>(k)];
       labels[k] = data[i].label;
-      const Tensor volume = data.load(i);
+      const Tensor volume = [&] {
+        const profiler::Range reading("read volume");
+        return data.load(i);
+      }();
       const Tensor slot(b.x.storage(), k * item.count(), item, dense_strides(item), DType::f32);
+      const profiler::Range augmenting("augment");
       if (options.augment.identity())
         std::memcpy(slot.mutable_data<float>(), volume.data<float>(), static_cast<std::size_t>(volume.view().bytes()));
       else augment(volume, slot, draw_augmentation(options.augment, options.seed, b.epoch, i), options.augment);
@@ -170,6 +176,7 @@ std::vector<std::int64_t> samples_by_rank(std::int64_t total, int ranks) {
 }
 
 std::optional<Batch> Loader::next() {
+  const profiler::Range range("loader wait");
   Impl& p = *p_;
   if (p.wanted > 0 && p.wanted % p.per_epoch == 0 && !p.announced_end) {
     p.announced_end = true;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/profiler.h"
+#include "core/profiler_memory.h"
 #include "core/tensor.h"
 #include "kernels/autotune.h"
 
@@ -197,6 +198,7 @@ const Row* tuned(const Work& work, std::span<const Row> rows, const Choice<Row>&
   };
   if (const auto known = autotuner().known(hash.value())) return named(*known);
   if (!may_measure()) return c.chosen;
+  const profiler::Range range("autotune");
   std::vector<Autotuner::Candidate> candidates;
   std::vector<Twin> expected;
   for (const Row& row : rows) {
@@ -220,6 +222,19 @@ const Row* tuned(const Work& work, std::span<const Row> rows, const Choice<Row>&
                                   judging_tolerance(c.views.front().dtype, tf32())));
 }
 
+/// For the profile of the memory: whose the results are.
+template <class... A>
+void note_results(const char* op, const A&... args) {
+  const auto note = [&]<class T>(const T& a) {
+    if constexpr (is_out<T>) {
+      if (a.data) profiler::wrote(op, a.data, a.device);
+    } else if constexpr (std::is_same_v<T, Outs>) {
+      for (const Out& o : a) profiler::wrote(op, o.data, o.device);
+    }
+  };
+  (note(args), ...);
+}
+
 template <class Row, class... Args>
 void carry_out(const Work& work, const Choice<Row>& c, const Args&... args) {
   if (logging()) log_choice(work.op, c.chosen->name, c.views);
@@ -233,6 +248,7 @@ void carry_out(const Work& work, const Choice<Row>& c, const Args&... args) {
     c.chosen->run(args...);
     return;
   }
+  if (profiler::watches_memory()) note_results(work.op, args...);
   double bytes = 0;
   for (const View& v : c.views) bytes += static_cast<double>(v.bytes());
   const profiler::Span span(c.views.front().device, work.op, c.chosen->name, work.flops, bytes);

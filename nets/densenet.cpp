@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "core/profiler.h"
 #include "kernels/dense_block/dense_block.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/views/views.h"
@@ -184,15 +185,23 @@ Tensor DenseNetFeatures::operator()(const Tensor& input, Activations* keep) {
     return activation;
   };
   const auto stem = [&](const Tensor& image) {
+    const profiler::Range range("stem");
     const Tensor x = kept("norm0", norm0(kept("conv0", conv0(image))));
     return stem_pool_ ? kept("pool0", max_pool(x, *stem_pool_)) : x;
   };
   const Tensor image = to_layout(input, Layout::channels_last);
   Tensor x = keep ? stem(image) : by_sample(image, training(), stem);
   for (std::size_t i = 0; i < denseblocks.size(); ++i) {
-    x = kept(numbered("denseblock", i), denseblocks[i](x));
-    if (i < transitions.size()) x = kept(numbered("transition", i), transitions[i](x));
+    const auto number = static_cast<std::int64_t>(i + 1);
+    {
+      const profiler::Range range("denseblock", number);
+      x = kept(numbered("denseblock", i), denseblocks[i](x));
+    }
+    if (i >= transitions.size()) break;
+    const profiler::Range range("transition", number);
+    x = kept(numbered("transition", i), transitions[i](x));
   }
+  const profiler::Range range("head");
   return kept("norm5", norm5(x));
 }
 
@@ -232,7 +241,10 @@ std::vector<std::string> DenseNet::activation_names() {
   return names;
 }
 
-Tensor DenseNet::classify(const Tensor& x) { return classifier(global_avg_pool(x)); }
+Tensor DenseNet::classify(const Tensor& x) {
+  const profiler::Range range("head");
+  return classifier(global_avg_pool(x));
+}
 
 namespace {
 /// Keys of the originals that a DenseNet has no use for.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/profiler.h"
 #include "kernels/update/update.h"
 
 namespace cuboid {
@@ -13,6 +14,7 @@ Ema::Ema(Module& net, EmaOptions options) : options_(options), live_(net.state_d
 }
 
 void Ema::update() {
+  const profiler::Range range("average");
   check(!swapped_, "ema: update while the averages are in the net");
   ++updates_;
   const auto k = static_cast<double>(updates_);

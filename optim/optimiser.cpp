@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "core/profiler.h"
+
 namespace cuboid {
 
 Optimiser::Optimiser(const char* kind, const NamedTensors& parameters, double lr, double weight_decay, bool decay_vectors,
@@ -32,6 +34,7 @@ void Optimiser::stage(bool counts) {
 }
 
 void Optimiser::step() {
+  const profiler::Range range("optimiser");
   if (!staged_) ++steps_;
   struct Group {
     Tensors parameters, gradients;
@@ -55,6 +58,7 @@ void Optimiser::step() {
 }
 
 void Optimiser::zero_grad() {
+  const profiler::Range range("zero_grad");
   for (const auto& [name, p] : parameters_) p.grad() = Tensor();
 }
 
@@ -129,6 +133,7 @@ std::vector<double> Adam::numbers() const {
 }
 
 Tensor clip_grad_norm(const Tensors& parameters, double max_norm) {
+  const profiler::Range range("clip");
   check(max_norm > 0, "clip_grad_norm: max_norm is ", max_norm, ", must be positive");
   Tensors gradients;
   for (const auto& p : parameters)

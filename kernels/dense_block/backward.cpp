@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "core/parallel.h"
+#include "core/profiler.h"
 #include "kernels/dense_block/block.h"
 #include "kernels/dense_block/gemm.h"
 #include "kernels/dense_block/simd.h"
@@ -149,7 +150,8 @@ struct PrefixWork {
 void prefix_backward(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const Affine& to_dz,
                      const float* slab, const float* z, const float* da, float* gradient, const LayerGradients& out, Sums& sums) {
   const std::int64_t channels = g.channels(index), width = g.width(), voxels = g.voxels(), panels = channels / panel_width;
-  const Trace trace("dense_block.conv1_backward", 4. * static_cast<double>(voxels * channels * g.mid));
+  const profiler::Span span(Device::cpu, "dense_block.conv1_backward", "fused", 2 * g.flops1(index),
+                            g.bytes(2 * g.mid + 3 * channels));  // z, its gradient; x, the slab's gradient in and out
   const PrefixWork cut(g, channels);
   const Scratch<float> weights(channels * g.mid), parts(cut.row_groups > 1 ? cut.row_groups * g.mid * channels : 1);
   pack_panels(layer.conv1, g.mid, channels, weights.data());
@@ -214,7 +216,8 @@ void backward(const Geometry& g, const std::vector<Layer>& layers, const std::ve
     const float* zl = z[k].data<float>();
     std::vector<Sums> part_sums(units.size(), Sums(static_cast<std::size_t>(2 * g.mid)));
     {
-      const Trace trace("dense_block.conv2_backward", 36. * static_cast<double>(g.depth_taps * g.voxels() * g.mid * g.growth));
+      const profiler::Span span(Device::cpu, "dense_block.conv2_backward", "fused", 2 * g.flops2(),
+                                g.bytes(2 * g.mid + 2 * g.growth));  // z, its gradient; the new features, theirs
       weight_points_swapped(g.tiling(), layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
       parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t i) {
         convolve_backward(g, units[static_cast<std::size_t>(i)], g.channels(l), layer.norm2, slope, pending, slab, gradient, zl,
@@ -235,6 +238,7 @@ void backward(const Geometry& g, const std::vector<Layer>& layers, const std::ve
       pending.offset[c] += rest.c[c];
     }
   }
+  const profiler::Span span(Device::cpu, "dense_block.finish", "fused", 0, g.bytes(3 * g.first));
   parallel_ranges(g.voxels(), 256, [&](std::int64_t begin, std::int64_t end) {  // x's own channels, completed
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t c = 0; c < g.first; c += lanes) {

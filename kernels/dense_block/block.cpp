@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "core/parallel.h"
-#include "core/profiler.h"
 #include "kernels/dense_block/simd.h"
 
 namespace cuboid::dense {
@@ -55,11 +54,6 @@ void Moments::merge(const Moments& other) {
   if (other.count_ == 0) return;
   for (std::size_t c = 0; c < mean_.size(); ++c) merge(c, other.count_, other.mean_[c], other.m2_[c]);
   count_ += other.count_;
-}
-
-Trace::Trace(const char* op, double flops) : op_(op), flops_(flops), start_(profiler::enabled() ? profiler::now_us() : 0) {}
-Trace::~Trace() {
-  if (profiler::enabled()) profiler::add({op_, "fused", start_, profiler::now_us() - start_, flops_, 0});
 }
 
 void activate_rows(const float* x, std::int64_t rows, std::int64_t stride, std::int64_t c0, std::int64_t c1, const Norm& norm,

@@ -56,19 +56,6 @@ class Moments {
   std::vector<double> mean_, m2_;
 };
 
-/// Times a pass for the profiler.
-class Trace {
- public:
-  Trace(const char* op, double flops);
-  Trace(const Trace&) = delete;
-  Trace& operator=(const Trace&) = delete;
-  ~Trace();
-
- private:
-  const char* op_;
-  double flops_, start_;
-};
-
 /// act(z * scale + shift) of one plane [h * w][channels] into the inside of a padded plane.
 void activate_plane(const Tiling& t, std::int64_t channels, const float* z, const Norm& norm, float slope, float* padded);
 /// Rows of x (`stride` floats apart) -> act(x * scale + shift), channels [c0, c1), `to_stride` floats apart.

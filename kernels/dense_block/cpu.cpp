@@ -2,8 +2,10 @@
 // The dense block on the CPU, layer by layer: f32, all channels in multiples of 32.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "core/parallel.h"
+#include "core/profiler_memory.h"
 #include "kernels/dense_block/block.h"
 #include "kernels/dense_block/fused.h"
 #include "kernels/views/views.h"
@@ -103,16 +105,23 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
   Shape shape = x.shape();
   shape[1] = g.width();
   const Tensor slab = empty(shape, {.layout = Layout::channels_last});
-  put_first(g, x, slab);
+  const NormRanks* ranks = o.ranks.get();
+  ChannelStatistics made;
+  {
+    const profiler::Span span(Device::cpu, "dense_block.begin", "fused", o.training ? g.flops_of_moments() : 0,
+                              g.bytes((o.training ? 3 : 2) * g.first));
+    put_first(g, x, slab);
+    if (o.training) made.append(first_moments(g, slab.data<float>()), g.first, ranks);
+  }
   float* data = slab.mutable_data<float>();
   const auto slope = static_cast<float>(o.slope);
-  const NormRanks* ranks = o.ranks.get();
   const double count = ranks ? ranks->count(g.n, g.voxels() / g.n) : static_cast<double>(g.voxels());
-  ChannelStatistics made;
-  if (o.training) made.append(first_moments(g, data), g.first, ranks);
   for (std::int64_t i = 0; i < g.layers; ++i) {
     const auto& l = layers[static_cast<std::size_t>(i)];
-    if (keep || i == 0) saved.z.push_back(empty({g.voxels(), g.mid}));
+    if (keep || i == 0) {
+      saved.z.push_back(empty({g.voxels(), g.mid}));
+      if (profiler::watches_memory()) profiler::wrote("dense_block.conv1", saved.z.back().view().data, Device::cpu);
+    }
     float* z = saved.z.back().mutable_data<float>();
     Layer layer{{}, {}, l.conv1.data<float>(), l.conv2.data<float>()};
     layer.norm1 = o.training ? norm_from(l.norm1, made, count, o) : norm_from(l.norm1, o.eps);
@@ -132,6 +141,9 @@ Tensors backward(const void* kept, const Tensors& inputs, const Tensor& slab, co
   const Saved& saved = *static_cast<const Saved*>(kept);
   const Geometry& geometry = saved.geometry;
   const Tensor gradient = empty(slab.shape(), {.layout = Layout::channels_last});
+  if (profiler::watches_memory()) profiler::wrote("dense_block.gradient", gradient.view().data, Device::cpu);
+  std::optional<profiler::Span> span(std::in_place, Device::cpu, "dense_block.gradient", "fused", 0.,
+                                     2. * static_cast<double>(g.view().bytes()));
   if (g.is(Layout::channels_last)) {
     const float* from = g.data<float>();
     float* to = gradient.mutable_data<float>();
@@ -140,6 +152,7 @@ Tensors backward(const void* kept, const Tensors& inputs, const Tensor& slab, co
   } else {
     copy(g, gradient);
   }
+  span.reset();
   Tensors result{Tensor()};
   std::vector<LayerGradients> out;
   for (std::size_t i = 1; i < inputs.size(); ++i) result.push_back(empty(inputs[i].shape()));
@@ -151,6 +164,7 @@ Tensors backward(const void* kept, const Tensors& inputs, const Tensor& slab, co
   dense::backward(geometry, saved.layers, saved.z, static_cast<float>(o.slope), o.training, o.ranks.get(), slab.data<float>(),
                   gradient.mutable_data<float>(), out);
   result[0] = empty(inputs[0].shape(), {.layout = Layout::channels_last});
+  span.emplace(Device::cpu, "dense_block.gradient", "fused", 0., geometry.bytes(2 * geometry.first));
   const float* from = gradient.data<float>();
   float* to = result[0].mutable_data<float>();
   parallel_ranges(geometry.voxels(), 512, [&](std::int64_t begin, std::int64_t end) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/parallel.h"
+#include "core/profiler.h"
 #include "kernels/dense_block/block.h"
 #include "kernels/dense_block/gemm.h"
 #include "kernels/dense_block/simd.h"
@@ -55,7 +56,7 @@ void convolve(const Geometry& g, const Unit& u, const Norm& norm, float slope, c
 Moments bottleneck(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const float* slab, float* z,
                    bool statistics) {
   const std::int64_t channels = g.channels(index), width = g.width(), voxels = g.voxels();
-  const Trace trace("dense_block.conv1", 2. * static_cast<double>(voxels * channels * g.mid));
+  const profiler::Span span(Device::cpu, "dense_block.conv1", "fused", g.flops1(index), g.bytes(channels + g.mid));
   const Scratch<float> weights(channels * g.mid);
   pack_panels_transposed(layer.conv1, g.mid, channels, weights.data());
   const std::int64_t rows = std::clamp<std::int64_t>(voxels / 32 / 8 * 8, 32, 256);
@@ -72,7 +73,7 @@ Moments bottleneck(const Geometry& g, std::int64_t index, const Layer& layer, fl
 
 Moments new_features(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const float* z, float* slab,
                      bool statistics) {
-  const Trace trace("dense_block.conv2", 18. * static_cast<double>(g.depth_taps * g.voxels() * g.mid * g.growth));
+  const profiler::Span span(Device::cpu, "dense_block.conv2", "fused", g.flops2(), g.bytes(g.mid + g.growth));
   const Scratch<float> weights(g.point_floats());
   weight_points(g.tiling(), layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
   const std::vector<Unit> units = units_of(g);

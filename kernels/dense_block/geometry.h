@@ -13,6 +13,15 @@ struct Geometry {
   std::int64_t voxels() const { return n * d * plane(); }
   std::int64_t channels(std::int64_t layer) const { return first + layer * growth; }  // what a layer reads
   std::int64_t width() const { return channels(layers); }
+  /// Multiplications and additions of one layer's convolutions; of conv2 only the taps that lie inside the volume.
+  double flops1(std::int64_t layer) const { return 2. * static_cast<double>(voxels() * channels(layer) * mid); }
+  double flops2() const {
+    const std::int64_t deep = depth_taps == 3 ? 3 * d - 2 : d, taps = deep * (3 * h - 2) * (3 * w - 2);
+    return 2. * static_cast<double>(n * taps * mid * growth);
+  }
+  double flops_of_moments() const { return 4. * static_cast<double>(voxels() * first); }
+  /// Bytes of so many f32 per voxel.
+  double bytes(std::int64_t per_voxel) const { return 4. * static_cast<double>(voxels() * per_voxel); }
   Tiling tiling() const { return {h, w}; }
   std::int64_t point_floats() const { return tiling().points() * depth_taps * mid * growth; }  // conv2's weights as points
 };

@@ -74,13 +74,13 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& given_labels, const Cro
   const CrossEntropyTerms terms{o.label_smoothing, o.reduction};
   const Tensor result = empty(o.reduction == Reduction::none ? Shape{n} : Shape{}, {type, logits.device()});
   const Tensor scale = empty({}, {type, logits.device()});
-  run({"cross_entropy"}, forward_rows, logits.view(), labels.view(), view_or_none(weights), result.mutate(), scale.mutate(),
-      terms);
+  run({"cross_entropy", 5 * static_cast<double>(logits.size())}, forward_rows, logits.view(), labels.view(),
+      view_or_none(weights), result.mutate(), scale.mutate(), terms);
   return record("cross_entropy", result, {logits}, [=](const Tensor& g, const Step&) {
     if (recording()) return replay([&](const Tensors& in) { return composed(in[0], labels, weights, terms); }, {logits}, g);
     const Tensor dx = empty_like(logits);
-    run({"cross_entropy_grad"}, gradient_rows, broadcast(g.view(), {n}), logits.view(), labels.view(), view_or_none(weights),
-        scale.view(), dx.mutate(), terms);
+    run({"cross_entropy_grad", 5 * static_cast<double>(logits.size())}, gradient_rows, broadcast(g.view(), {n}), logits.view(),
+        labels.view(), view_or_none(weights), scale.view(), dx.mutate(), terms);
     return Tensors{dx};
   });
 }

@@ -148,7 +148,7 @@ Statistics statistics_of(const Norm& norm, const Tensor& x, const Running& runni
   if (norm.batch()) {
     mean = empty(shape, {type, x.device()});
     var = empty(shape, {type, x.device()});
-    run({"norm_statistics"}, statistics_rows, x.view(), mean.mutate(), var.mutate());
+    run({"norm_statistics", 3 * static_cast<double>(x.size())}, statistics_rows, x.view(), mean.mutate(), var.mutate());
     const double count = norm.ranks ? norm.ranks->count(x) : static_cast<double>(x.size() / shape.count());
     if (norm.ranks) norm.ranks->merge(mean, var);
     update = {norm.eps, running.momentum, count / (count - 1)};

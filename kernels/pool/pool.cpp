@@ -97,9 +97,14 @@ Tensor result(const Shape& shape, const Tensor& like, DType dtype) {
   return empty(shape, {dtype, like.device(), Layout::channels_last});
 }
 
+/// Additions or comparisons, windows counted as if they lay inside.
+double flops(const Shape& windows, const PoolSpec& spec) {
+  return static_cast<double>(windows.count()) * static_cast<double>(spec.size.count());
+}
+
 Tensor avg_pool_backward(const Tensor& g, const PoolSpec& spec, const Shape& x_shape) {
   const Tensor gi = inner(g), dx = result(x_shape, g, g.dtype());
-  if (dx.size() > 0) run({"avg_pool_backward"}, avg_backward_rows, gi.view(), dx.mutate(), spec);
+  if (dx.size() > 0) run({"avg_pool_backward", flops(g.shape(), spec)}, avg_backward_rows, gi.view(), dx.mutate(), spec);
   return record("avg_pool_backward", in_layout(dx, layout_of(g)), {g},
                 [=](const Tensor& gg, const Step&) { return Tensors{avg_pool(gg, spec)}; });
 }
@@ -108,7 +113,7 @@ Tensor gather(const Tensor& x, const Tensor& index, const PoolSpec& spec);
 
 Tensor scatter(const Tensor& g, const Tensor& index, const PoolSpec& spec, const Shape& x_shape) {
   const Tensor gi = inner(g), dx = result(x_shape, g, g.dtype());
-  if (dx.size() > 0) run({"max_pool_backward"}, scatter_rows, gi.view(), index.view(), dx.mutate(), spec);
+  if (dx.size() > 0) run({"max_pool_backward", flops(g.shape(), spec)}, scatter_rows, gi.view(), index.view(), dx.mutate(), spec);
   return record("max_pool_backward", in_layout(dx, layout_of(g)), {g},
                 [=](const Tensor& gg, const Step&) { return Tensors{gather(gg, index, spec)}; });
 }
@@ -124,7 +129,7 @@ Tensor gather(const Tensor& x, const Tensor& index, const PoolSpec& spec) {
 
 Tensor avg_pool(const Tensor& x, const PoolSpec& spec) {
   const Tensor xi = inner(x), y = result(spec.output_shape(x.shape()), x, x.dtype());
-  if (y.size() > 0) run({"avg_pool"}, avg_rows, xi.view(), y.mutate(), spec);
+  if (y.size() > 0) run({"avg_pool", flops(y.shape(), spec)}, avg_rows, xi.view(), y.mutate(), spec);
   return record("avg_pool", in_layout(y, layout_of(x)), {x},
                 [spec, shape = x.shape()](const Tensor& g, const Step&) { return Tensors{avg_pool_backward(g, spec, shape)}; });
 }
@@ -135,7 +140,7 @@ Tensor max_pool(const Tensor& x, const PoolSpec& spec) {
   for (int d = 2; d < x.rank(); ++d) volume *= x.dim(d);
   check(volume <= std::numeric_limits<std::int32_t>::max(), "max_pool: x ", x.shape(), " has too many voxels for 32-bit indices");
   const Tensor xi = inner(x), y = result(shape, x, x.dtype()), index = result(shape, x, DType::i32);
-  if (y.size() > 0) run({"max_pool"}, max_rows, xi.view(), y.mutate(), index.mutate(), spec);
+  if (y.size() > 0) run({"max_pool", flops(y.shape(), spec)}, max_rows, xi.view(), y.mutate(), index.mutate(), spec);
   return record("max_pool", in_layout(y, layout_of(x)), {x}, [index, spec, x_shape = x.shape()](const Tensor& g, const Step&) {
     return Tensors{scatter(g, index, spec, x_shape)};
   });

@@ -81,7 +81,7 @@ Tensor dropped(const Tensor& y, const Tensor& x, const Shape& axes) {
 /// Scaled sum down to `shape` (same rank, 1 where reduced).
 Tensor sum_scaled(const char* op, const Tensor& x, const Shape& shape, double scale) {
   const Tensor y = empty_like(x, shape);
-  if (x.size() > 0) run({op}, sum_rows, x.view(), y.mutate(), scale);
+  if (x.size() > 0) run({op, static_cast<double>(x.size())}, sum_rows, x.view(), y.mutate(), scale);
   else fill(y, 0 * scale);
   return record(op, y, {x}, [from = x.shape(), scale](const Tensor& g, const Step&) {
     return Tensors{expand(scale == 1 ? g : g * scale, from)};
@@ -111,7 +111,7 @@ Maximum find_max(const char* op, const Tensor& x, const Shape& shape) {
   for (int d = 0; d < x.rank(); ++d)
     check(shape[d] == x.dim(d) || x.dim(d) > 0, op, ": nothing along axis ", d, " of shape ", x.shape());
   const Tensor value = empty_like(x, shape), index = empty(shape, {DType::i64, x.device()});
-  if (x.size() > 0) run({op}, max_rows, x.view(), value.mutate(), index.mutate());
+  if (x.size() > 0) run({op, static_cast<double>(x.size())}, max_rows, x.view(), value.mutate(), index.mutate());
   return {value, index};
 }
 

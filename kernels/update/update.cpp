@@ -99,6 +99,12 @@ Views views(const char* op, const Tensors& tensors, const Tensors& like, Tensors
   return result;
 }
 
+double elements(const Tensors& tensors) {
+  double count = 0;
+  for (const auto& t : tensors) count += static_cast<double>(t.size());
+  return count;
+}
+
 void check_dense(const char* op, const Tensors& tensors) {
   for (const auto& t : tensors) check(dense(t), op, ": a tensor of shape ", t.shape(), " is not dense");
 }
@@ -111,7 +117,7 @@ void sgd_update(const Tensors& parameters, const Tensors& gradients, const Tenso
   Tensors hold;
   const Views g = views("sgd", gradients, parameters, hold);
   const Outs m = step.momentum == 0 ? Outs{} : outs("sgd", momenta, parameters);
-  run({"sgd"}, sgd_rows, g, outs("sgd", parameters, parameters), m, step);
+  run({"sgd", (step.momentum == 0 ? 4 : 6) * elements(parameters)}, sgd_rows, g, outs("sgd", parameters, parameters), m, step);
 }
 
 void adam_update(const Tensors& parameters, const Tensors& gradients, const Tensors& first, const Tensors& second,
@@ -120,7 +126,7 @@ void adam_update(const Tensors& parameters, const Tensors& gradients, const Tens
   check_dense("adam", parameters);
   Tensors hold;
   const Views g = views("adam", gradients, parameters, hold);
-  run({"adam"}, adam_rows, g, outs("adam", parameters, parameters), outs("adam", first, parameters),
+  run({"adam", 14 * elements(parameters)}, adam_rows, g, outs("adam", parameters, parameters), outs("adam", first, parameters),
       outs("adam", second, parameters), step);
 }
 
@@ -129,7 +135,7 @@ void average_update(const Tensors& averages, const Tensors& values, double decay
   check_dense("average", averages);
   Tensors hold;
   const Views x = views("average", values, averages, hold);
-  run({"average"}, average_rows, x, outs("average", averages, averages), decay);
+  run({"average", 3 * elements(averages)}, average_rows, x, outs("average", averages, averages), decay);
 }
 
 namespace {
@@ -145,7 +151,7 @@ Tensor square_sum(const Tensors& tensors) {
     }
   Tensors hold;
   const Tensor total = zeros({}, {.dtype = DType::f64, .device = tensors.front().device()});
-  run({"global_norm"}, norm_rows, views("global_norm", dense_ones, dense_ones, hold), total.mutate());
+  run({"global_norm", 2 * elements(tensors)}, norm_rows, views("global_norm", dense_ones, dense_ones, hold), total.mutate());
   return total;
 }
 
@@ -167,7 +173,7 @@ Clipped clipped(const Tensors& tensors, double limit) {
   for (const auto& t : tensors) result.tensors.push_back(empty_like(t));
   Tensors hold;
   const Views x = views("clip", tensors, result.tensors, hold);
-  run({"clip"}, clip_rows, x, squares.view(), outs("clip", result.tensors, result.tensors), limit);
+  run({"clip", elements(tensors)}, clip_rows, x, squares.view(), outs("clip", result.tensors, result.tensors), limit);
   result.norm = square_root(squares);
   return result;
 }
@@ -178,7 +184,7 @@ Tensors scaled(const Tensors& tensors, double factor) {
   for (const auto& t : tensors) results.push_back(empty_like(t));
   Tensors hold;
   const Views x = views("scale", tensors, results, hold);
-  run({"scale"}, scale_rows, x, outs("scale", results, results), factor);
+  run({"scale", elements(tensors)}, scale_rows, x, outs("scale", results, results), factor);
   return results;
 }
 

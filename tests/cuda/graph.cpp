@@ -146,7 +146,8 @@ TEST_F(CudaGraph, ACallIsTimedByTheDevice) {
   for (int i = 0; i < 2; ++i) graph.replay();
   profiler::enable(false);
   call(x);
-  const auto events = profiler::events();
+  auto events = profiler::events();
+  std::erase_if(events, [](const auto& e) { return std::string(e.op) == "fill"; });
   profiler::clear();
   ASSERT_EQ(events.size(), 5u);
   double end = before - 1000;  // two clocks that meet once, to a millisecond here
