@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 #include <iostream>
+#include <mutex>
 #include <new>
 
 #include "apps/text.h"
@@ -52,6 +53,14 @@ int report(const std::string& message, int code, const std::string& fallback_hin
 }
 
 volatile std::sig_atomic_t caught = 0;
+
+std::atomic<bool> catching = false;
+
+std::mutex last_guard;
+std::function<void()>& last() {
+  static auto& words = *new std::function<void()>;
+  return words;
+}
 
 void on_signal(int number) {
   if (caught) _exit(interrupted);
@@ -196,6 +205,8 @@ bool parse_or_help(Options& options, const std::vector<std::string>& arguments) 
   return false;
 }
 
+int run_command(const Arguments& arguments, const std::vector<Command>& commands) { return dispatch(arguments, commands); }
+
 int run_main(int argc, char** argv, const std::vector<Command>& commands) {
   std::signal(SIGPIPE, SIG_IGN);
   process_arguments().assign(argv, argv + argc);
@@ -203,13 +214,18 @@ int run_main(int argc, char** argv, const std::vector<Command>& commands) {
   return with_exit_code([&] { return dispatch({argv + std::min(argc, 1), argv + argc}, commands); });
 }
 
-std::string command_line() {
-  std::vector<std::string> words;
-  for (const auto& a : process_arguments()) words.push_back(shell_quoted(a));
-  return join(words, " ");
+std::string command_line() { return command_line(process_arguments()); }
+std::string command_line(const Arguments& words) {
+  std::vector<std::string> quoted;
+  for (const auto& word : words) quoted.push_back(shell_quoted(word));
+  return join(quoted, " ");
 }
 
 void catch_signals() {
+  catching = true;
+  hear_signals();
+}
+void hear_signals() {
   struct sigaction action = {};
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
@@ -217,6 +233,21 @@ void catch_signals() {
 }
 
 int stop_signal() { return caught; }
+bool catches_signals() { return catching; }
+
+void before_sudden_end(std::function<void()> last_words) {
+  const std::scoped_lock lock(last_guard);
+  last() = std::move(last_words);
+}
+void end_suddenly(int code) {
+  const std::scoped_lock lock(last_guard);
+  try {
+    if (last()) last()();
+  } catch (const std::exception& e) {
+    std::cerr << "error: " << e.what() << '\n';
+  }
+  _exit(code);
+}
 void request_stop(int signal) { caught = signal; }
 
 std::string version() {

@@ -2,6 +2,7 @@
 // What every command shares: common options, exit codes, error lines, signals.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -55,17 +56,27 @@ struct Command {
 /// Chooses the command, runs it, turns exceptions into one line on stderr and an exit code.
 int run_main(int argc, char** argv, const std::vector<Command>& commands);
 
+/// One command of the table, in this process; its exceptions pass through.
+int run_command(const Arguments& arguments, const std::vector<Command>& commands);
+
 /// Parses; prints --help to stdout. False when the command has nothing more to do.
 bool parse_or_help(Options& options, const std::vector<std::string>& arguments);
 
-/// The command line of this process, quoted for a shell.
+/// The command line of this process, quoted for a shell; or of other words.
 std::string command_line();
+std::string command_line(const Arguments& words);
 
 // ---- signals ------------------------------------------------------------------------------------
 /// From now on SIGINT and SIGTERM only set a flag; a second one ends the process at once.
 void catch_signals();
 /// 0, or the signal that asked this process to stop.
 int stop_signal();
+/// The same, on behalf of a command that may not look at stop_signal(); catches_signals() tells whether it has said that it does.
+void hear_signals();
+bool catches_signals();
+/// Ends the process in the middle of a command, after what before_sudden_end() asked for.
+[[noreturn]] void end_suddenly(int code);
+void before_sudden_end(std::function<void()> last_words);
 /// For tests: what a signal handler would do; 0 clears.
 void request_stop(int signal);
 

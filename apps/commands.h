@@ -16,6 +16,7 @@ int phantom(const Arguments& arguments);
 int bench(const Arguments& arguments);
 int bench_compare(const Arguments& arguments);
 int bench_table(const Arguments& arguments);
+int profile(const Arguments& arguments);
 
 /// The table behind `cuboid --help`.
 const std::vector<Command>& commands();

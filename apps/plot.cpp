@@ -47,6 +47,7 @@ std::string script_of(const Figure& f, const std::string& output) {
     s << "set y2label " << quoted(f.y2_label) << " textcolor rgb '" << ink << "' offset -0.8,0\nset y2tics textcolor rgb '" << ink
       << "' scale 0.5\n";
   if (f.square) s << "set size ratio 1\n";
+  if (f.log_x) s << "set logscale x\n";
   if (f.log_y) s << "set logscale y\n";
   if (f.x_low < f.x_high) s << "set xrange [" << f.x_low << ":" << f.x_high << "]\n";
   if (f.y_low < f.y_high) s << "set yrange [" << f.y_low << ":" << f.y_high << "]\n";
@@ -71,6 +72,7 @@ std::string script_of(const Figure& f, const std::string& output) {
       plot << (block ? ", " : "") << "$d" << block << " using 1:3:4 with filledcurves linecolor rgb '" << colour << "' notitle";
     const char* with = series.style == Series::Style::points_and_line ? "linespoints pointtype 7 pointsize 0.5"
                        : series.style == Series::Style::steps         ? "steps"
+                       : series.style == Series::Style::points        ? "points pointtype 7 pointsize 0.7"
                                                                       : "lines";
     plot << (block || !series.band.empty() ? ", " : "") << "$d" << block << " using 1:2 axes x1y" << series.axis << " with "
          << with << (series.style == Series::Style::dashed ? " dashtype 2 linewidth 1.2" : " linewidth 2") << " linecolor rgb '"
@@ -115,6 +117,15 @@ std::string svg(const Figure& figure) {
   for (const char* spelled : {"#040506", "rgb(4,5,6)", "rgb(  4,   5,   6)"}) replace_all(text, spelled, "var(--faint)");
   replace_all(text, "#ffffff", "none");
   return text;
+}
+
+std::string standalone_svg(const Figure& figure) {
+  std::string text = svg(figure);
+  if (text.empty()) return text;
+  replace_all(text, "var(--ink)", "#1f2328");
+  replace_all(text, "var(--faint)", "#d9dce0");
+  text.insert(4, " style=\"background:#fff\"");
+  return text + "\n";
 }
 
 }  // namespace cuboid::plot

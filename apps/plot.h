@@ -11,7 +11,7 @@ struct Series {
   std::string title;
   std::vector<std::pair<double, double>> points;
   std::vector<std::pair<double, double>> band = {};  // low and high at each point: a shaded range
-  enum class Style { line, steps, points_and_line, dashed } style = Style::line;
+  enum class Style { line, steps, points_and_line, dashed, points } style = Style::line;
   int colour = 0;  // of the palette; -1: as faint as the grid
   int axis = 1;    // 2: the right one
 };
@@ -20,7 +20,7 @@ struct Figure {
   std::string title, x_label, y_label, y2_label = "";
   std::vector<Series> series;
   double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // equal: chosen from the data
-  bool square = false, log_y = false;
+  bool square = false, log_x = false, log_y = false;
   int width = 460, height = 320;
 };
 
@@ -28,5 +28,7 @@ struct Figure {
 bool available();
 /// <svg ...>...</svg>, text and axes in the page's colours; empty without gnuplot.
 std::string svg(const Figure& figure);
+/// The same as a file of its own: black on white.
+std::string standalone_svg(const Figure& figure);
 
 }  // namespace cuboid::plot

@@ -77,7 +77,7 @@ RunFolder RunFolder::at(const fs::path& folder, bool overwrite) {
   if (fs::exists(folder, error) && !overwrite) {
     check<UsageError>(fs::is_directory(folder, error), folder.string(), ": is not a folder");
     check<UsageError>(fs::is_empty(folder, error),
-                      with_hint(folder.string() + ": exists and is not empty", "choose another --output, or pass --overwrite"));
+                      with_hint(folder.string() + ": exists and is not empty", "choose another folder, or pass --overwrite"));
   }
   make_folders(folder);
   return RunFolder(folder);

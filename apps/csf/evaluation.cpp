@@ -8,6 +8,7 @@
 
 #include "apps/progress.h"
 #include "apps/text.h"
+#include "core/profiler.h"
 #include "data/formats/csv.h"
 #include "data/loader.h"
 
@@ -153,6 +154,7 @@ std::vector<std::string> Predictions::groups() const {
 void predict_cells(Model& model, const Dataset& dataset, const std::vector<std::int64_t>& indices, std::int64_t fold,
                    std::int64_t batch, const InferenceOptions& options, Predictions& to,
                    const std::function<void(std::int64_t)>& progress) {
+  const profiler::Range range("predict");
   if (indices.empty()) return;
   Loader loader(dataset, indices, {.batch = batch, .device = model.net->device()});
   std::int64_t done = 0;
@@ -207,6 +209,7 @@ Json metrics_json(const Predictions& predictions, const EvaluationOptions& optio
 }
 
 Json summarise(const Predictions& predictions, const EvaluationOptions& options) {
+  const profiler::Range range("judge");
   Json summary = Json::object({{"classes", Json(predictions.classes)}, {"pooled", metrics_json(predictions, options, true)}});
   std::set<std::int64_t> numbers;
   for (const auto& cell : predictions.cells) numbers.insert(cell.fold);
@@ -308,6 +311,7 @@ std::string summary_text(const Json& summary) {
 }
 
 void write_evaluation(const app::RunFolder& run, const Predictions& predictions, const Json& summary) {
+  const profiler::Range range("write results");
   run.write("eval/summary.json", summary);
   run.write("eval/curves.json", curves_json(predictions));
   run.write("eval/predictions.csv", predictions_csv(predictions));

@@ -9,6 +9,7 @@
 #include "apps/report.h"
 #include "apps/text.h"
 #include "core/files.h"
+#include "core/profiler.h"
 
 namespace cuboid::csf {
 namespace {
@@ -277,6 +278,7 @@ void provenance(Page& page, const app::RunFolder& run, const Json& manifest) {
 }  // namespace
 
 std::string write_report(const app::RunFolder& run) {
+  const profiler::Range range("report");
   const Json manifest = run.read_json("manifest.json");
   Page page("Cell classification: " + run.path().filename().string(),
             "cuboid " + manifest.get("cuboid", "") + ", " + manifest.get("started", ""));

@@ -4,10 +4,12 @@
 #include <set>
 
 #include "apps/csf/task.h"
+#include "core/profiler.h"
 
 namespace cuboid::csf {
 
 Dataset open_data(const DataSource& source) {
+  const profiler::Range range("open data");
   if (source.task_file.empty()) return open_dataset(source.data, source.options);
   return open_task(source.data, read_task(find_task_file(source.task_file), source.task), source.options);
 }

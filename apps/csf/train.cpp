@@ -2,8 +2,6 @@
 // cuboid csf train: folds, one trainer each, then evaluation and report.
 #include "apps/csf/train.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -60,7 +58,7 @@ class LastResort {
               trainer.save_from_outside();
             } catch (const std::exception& e) {
               std::cerr << "error: " << e.what() << '\n';
-              _exit(app::runtime_error);
+              app::end_suddenly(app::runtime_error);
             }
             if (done_) return;
             if (!app::stop_signal()) {
@@ -68,7 +66,7 @@ class LastResort {
               _exit(app::runtime_error);
             }
             std::cerr << "interrupted: the checkpoint is saved\n";
-            _exit(app::interrupted);
+            app::end_suddenly(app::interrupted);
           }
         }) {}
   LastResort(const LastResort&) = delete;

@@ -11,6 +11,7 @@
 #include "apps/progress.h"
 #include "apps/text.h"
 #include "core/autograd.h"
+#include "core/profiler.h"
 #include "kernels/pointwise/pointwise.h"
 #include "layers/loss.h"
 #include "layers/precision.h"
@@ -108,6 +109,7 @@ Trainer::Trainer(TrainOptions options, ModelCard card, Dataset dataset, Fold fol
                .device = options_.device,
                .rank = group_.rank(),
                .ranks = group_.size()}) {
+  const profiler::Range range("make the net");
   card_.net.seed = options_.seed;
   net_ = std::make_unique<DenseNet>(card_.net);
   net_->to(options_.device);
@@ -173,6 +175,7 @@ void Trainer::take_step() {
 }
 
 bool Trainer::train_batch(const Batch& batch, const Hooks& hooks) {
+  const profiler::Range range("train step");
   const auto number = static_cast<std::uint64_t>(batch.epoch * loader_.batches() + batch.position);
   set_random_step(*net_, rank_seed(options_.seed, group_.rank()), number, graph_ ? graph_->random_step() : nullptr);
   if (parallel_) parallel_->begin(samples_by_rank(batch.total, group_.size()));
@@ -231,6 +234,7 @@ void Trainer::train_epoch(const Hooks& hooks, double& seconds, std::int64_t& cel
 }
 
 Trainer::Validation Trainer::validate(const Hooks& hooks) {
+  const profiler::Range range("validation");
   Validation result;
   if (fold_.valid.empty()) return result;
   const auto n = static_cast<std::int64_t>(fold_.valid.size());
@@ -277,7 +281,10 @@ void Trainer::run(const Hooks& hooks) {
     check(!std::isnan(metric), "training: the validation part has no ", name_of(options_.best_by),
           " (only one class in it)\nhint: --best-by loss works with any validation part");
     const bool best = early_stopping_.update(metric);
-    if (best && group_.first()) save_model(checkpoints_ / "best.safetensors", *net_, card_);
+    if (best && group_.first()) {
+      const profiler::Range range("checkpoint");
+      save_model(checkpoints_ / "best.safetensors", *net_, card_);
+    }
     averaged.reset();
     schedule_->after_epoch(metric);
     const EpochReport report{position_.epoch,

@@ -5,6 +5,7 @@
 #include "apps/app.h"
 #include "apps/csf/trainer.h"
 #include "apps/text.h"
+#include "core/profiler.h"
 
 namespace cuboid::csf {
 namespace {
@@ -64,6 +65,7 @@ Json Trainer::options_json() const {
 }
 
 void Trainer::commit() {
+  const profiler::Range range("commit");
   buffers_kept_.resize(buffers_.size());
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     auto& [name, kept] = buffers_kept_[i];
@@ -87,6 +89,7 @@ void Trainer::commit() {
 
 /// `weights` are parameters and buffers as they shall be stored.
 void Trainer::write_state(const NamedTensors& weights) const {
+  const profiler::Range range("checkpoint");
   NamedTensors tensors = weights;
   Json values = values_kept_;
   const State optimiser = optimiser_->to_state();

@@ -18,6 +18,7 @@ const std::vector<Command>& commands() {
       {"bench", "how fast, against LibTorch and the machine's limits", bench},
       {"bench compare", "two results of bench: what has become slower", bench_compare},
       {"bench table", "a result of bench as a table, here or in a document", bench_table},
+      {"profile", "where another command's time and memory go", profile},
       {"doctor", "what this build and this machine can do", doctor},
   };
   return table;
