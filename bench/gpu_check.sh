@@ -100,6 +100,7 @@ step_build() {
     [ "$capability" != 90 ] || capability=90a
     options+=("-DCUBOID_CUDA_ARCHITECTURES=$capability" -DCUBOID_WITH_TORCH=AUTO)
   fi
+  [[ $emulated = 0 || $steps != *bench* ]] || options+=(-DCUBOID_BUILD_BENCH=ON)
   run configure cmake --preset "$preset" "${options[@]}" || exit 1
   run build cmake --build "$build" -j "$jobs" || exit 1
 }
@@ -125,11 +126,12 @@ step_sanitizer() {
 }
 
 step_bench() {
-  local program found=0
-  for program in "$build"/bench/bench_cuda "$build"/bench/bench_cuda_net "$build"/bench/libtorch/bench_cuda_vs_libtorch; do
-    [ -x "$program" ] || continue
+  local program found=0 options=(--out "$out")
+  [ $emulated = 0 ] || options+=(--tiny --rounds 1 --round-ms 0.01)
+  for program in "$build"/bench/bench_cuda "$build"/bench/libtorch/bench_cuda_vs_libtorch; do
+    [ -x "$program" ] && [[ $emulated = 0 || $program == */bench_cuda ]] || continue
     found=1
-    run "$(basename "$program")" timeout "$((2 * limit))" "$program" --out "$out"
+    run "$(basename "$program")" timeout "$((2 * limit))" "$program" "${options[@]}"
   done
   [ $found = 1 ] || echo "| bench | left out | | no benchmark was built |" >>"$out/summary.md"
 }
