@@ -18,7 +18,7 @@ struct StepGraph::Recording {};
 #endif
 
 StepGraph::StepGraph(Module& net, Optimiser& optimiser, std::int64_t samples, Step step)
-    : net_(net), optimiser_(optimiser), samples_(samples), step_(std::move(step)), written_(net.state_dict()) {
+    : optimiser_(optimiser), samples_(samples), step_(std::move(step)), written_(net.state_dict()) {
   const Device device = net.device();
   loss_ = zeros({}, {.dtype = DType::f64, .device = device});
   random_step_ = zeros({}, {.dtype = DType::i64, .device = device});
@@ -46,18 +46,21 @@ void StepGraph::give_up(const std::string& reason) {
 
 Tensor StepGraph::run(const Tensors& inputs, std::uint64_t random_step) {
   fill(random_step_, static_cast<double>(random_step));
-  const auto as_it_is = [&] {
+  const auto as_it_is = [&] { copy(step_(inputs).detach(), loss_); };
+  const bool fits = inputs.at(0).dim(0) == samples_;
+  if (recording_ && !fits) note(join_text("batches of ", inputs[0].dim(0), ", it is for ", samples_));
+  if (!recording_) {
     optimiser_.stage();
-    copy(step_(inputs).detach(), loss_);
+    as_it_is();
     return loss_;
-  };
-  if (!recording_) return as_it_is();
-  if (inputs.at(0).dim(0) != samples_) {
-    note(join_text("batches of ", inputs[0].dim(0), ", it is for ", samples_));
-    return as_it_is();
   }
 #if CUBOID_CUDA
   Recording& r = *recording_;
+  if (!fits) {
+    optimiser_.stage();
+    r.graph.rehearse(as_it_is);  // in its memory, which is idle
+    return loss_;
+  }
   const bool first = r.inputs.empty();
   if (first)
     for (const Tensor& t : inputs) r.inputs.push_back(empty_like(t.detach()));
@@ -76,9 +79,9 @@ Tensor StepGraph::run(const Tensors& inputs, std::uint64_t random_step) {
     try {
       optimiser_.stage(false);
       r.graph.record(body);
-    } catch (const cuda::CannotRecord& e) {
+    } catch (const DeviceError& e) {  // CannotRecord, or a library that has none for it
       give_up(e.what());
-      return as_it_is();
+      return run(inputs, random_step);
     }
   }
   optimiser_.stage();

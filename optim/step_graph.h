@@ -42,7 +42,6 @@ class StepGraph {
   void give_up(const std::string& reason);
   void note(const std::string& reason);
 
-  Module& net_;
   Optimiser& optimiser_;
   std::int64_t samples_;
   Step step_;

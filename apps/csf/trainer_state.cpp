@@ -66,8 +66,9 @@ Json Trainer::options_json() const {
 
 void Trainer::commit() {
   const profiler::Range range("commit");
-  buffers_kept_.resize(buffers_.size());
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+  if (graph_) buffers_kept_ = buffers_;  // they, too, change only while guard_ is held
+  else buffers_kept_.resize(buffers_.size());
+  for (std::size_t i = 0; i < buffers_.size() && !graph_; ++i) {
     auto& [name, kept] = buffers_kept_[i];
     name = buffers_[i].first;
     if (!kept.defined()) kept = clone(buffers_[i].second);
