@@ -19,10 +19,11 @@ class CsfRanks : public testing::Test {
   void SetUp() override {
     csf::write_phantom({.output = folder_.path / "cells", .cells = {.cells = 26, .size = 16, .patients = 4}, .masks = false});
   }
-  std::vector<std::string> fresh(const std::string& run, const std::string& epochs = "3") const {
+  std::vector<std::string> fresh(const std::string& run, const std::string& epochs = "3",
+                                 const std::string& accumulate = "1") const {
     return {CUBOID_BINARY, "csf",          "train", "-d",         path("cells"), "--net",        "tiny", "--folds",
             "2",           "--only-folds", "1",     "-e",         epochs,        "-b",           "4",    "--accumulate",
-            "1",           "--ema",        "0.9",   "--patience", "0",           "--save-every", "1",    "--no-report",
+            accumulate,    "--ema",        "0.9",   "--patience", "0",           "--save-every", "1",    "--no-report",
             "-o",          path(run),      "-j",    "1"};
   }
   std::vector<std::string> resumed(const std::string& run) const {
@@ -117,10 +118,11 @@ TEST_F(CsfRanks, AStoppedRankIsNamed) {
   EXPECT_NE(both[0]->output().find("no sign of life"), std::string::npos) << both[0]->output();
 }
 
+// Batches are accumulated: an epoch of three of them ends in the middle of a step.
 TEST_F(CsfRanks, ASignalToOneStopsAllAndTheRunGoesOn) {
-  run(fresh("whole", "6"));
+  run(fresh("whole", "6", "2"));
   {
-    const auto both = start(fresh("asked", "6"));
+    const auto both = start(fresh("asked", "6", "2"));
     ASSERT_TRUE(saved("asked")) << both[0]->output();
     both[1]->send(SIGTERM);
     for (const auto& p : both) EXPECT_TRUE(p->wait(15) == 130 || p->wait(0) == 0) << p->output();  // or it was just done
