@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "apps/csf/phantom.h"
+#include "core/json.h"
 #include "core/safetensors.h"
 #include "tests/files.h"
 #include "tests/ranks.h"
