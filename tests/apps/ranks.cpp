@@ -141,10 +141,10 @@ TEST_F(CsfRanks, ASignalToOneStopsAllAndTheRunGoesOn) {
 
 // The first epoch of three batches ends in the middle of an optimiser step: both ranks' gradients are in the checkpoint.
 TEST_F(CsfRanks, HalfAStepSurvivesTheEndOfAnEpoch) {
-  run(fresh("whole", "40", "2", "0"));
+  run(fresh("whole", "16", "2", "0"));
   for (const char* name : {"first", "second"}) {
     {
-      const auto both = start(fresh(name, "40", "2", "0"));
+      const auto both = start(fresh(name, "16", "2", "0"));
       ASSERT_TRUE(saved(name)) << both[0]->output();
       for (const auto& p : both) p->send(SIGKILL);
       for (const auto& p : both) p->wait(15);
