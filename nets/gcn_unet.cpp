@@ -45,8 +45,8 @@ Conv along(int axis, std::int64_t in, std::int64_t out, std::int64_t k) {
 /// The weights of a convolution, and what is convolved with them.
 struct Linear {
   Tensor weight, bias;
-  const ConvSpec* spec;
-  Tensor operator()(const Tensor& x) const { return conv(to_compute(x), to_compute(weight), to_compute(bias), *spec); }
+  ConvSpec spec;
+  Tensor operator()(const Tensor& x) const { return conv(to_compute(x), to_compute(weight), to_compute(bias), spec); }
 };
 
 /// `outer`, which is 1x1x1, after `inner`: there is nothing between the two, so they are one convolution. Without outer's bias.
@@ -55,7 +55,7 @@ Linear after(const Conv& outer, const Conv& inner) {
   Shape shape = inner.weight.shape();
   const Tensor product = matmul(w, reshape(inner.weight, {shape[0], -1}));
   shape[0] = w.dim(0);
-  return {reshape(product, shape), reshape(matmul(w, reshape(inner.bias, {-1, 1})), {w.dim(0)}), &inner.spec()};
+  return {reshape(product, shape), reshape(matmul(w, reshape(inner.bias, {-1, 1})), {w.dim(0)}), inner.spec()};
 }
 
 Tensor plus(Tensor a, const Tensor& b) { return add(std::move(a), b); }
@@ -205,13 +205,16 @@ Tensor merged(ConBR& block, Conv& gcn, Tensor x, const Tensor& below, bool fused
   if (!fused) return block.conv1(plus(gcn(x), upsampled(below, x)));
   Linear across = after(block.conv1, gcn);
   across.bias = across.bias + block.conv1.bias;
-  const Tensor y = across(x);
-  x = Tensor();
-  return plus(y, from_below(block.conv1, below, y));
+  const Tensor small = conv(to_compute(below), to_compute(block.conv1.weight), block.conv1.spec());
+  const auto sum_of = [small, w = to_compute(across.weight), b = to_compute(across.bias),
+                       spec = across.spec](const Tensor& from) { return plus(conv(from, w, b, spec), upsampled(small, from)); };
+  x = to_compute(x);
+  return rebuilt_by(sum_of(x), [sum_of, kept = Kept(x)] { return sum_of(kept()); });  // two cheap steps for the largest tensor
 }
 
 Tensor ended(ConBR& block, Conv& final, const Tensor& y) {
-  return plus(after(final, block.conv3)(relu(block.conv2(y))), final(y));
+  Tensor direct = final(y);  // first, so that the sweep comes by last, when the other gradient of y is alone
+  return plus(std::move(direct), after(final, block.conv3)(relu(block.conv2(y))));
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ inline constexpr const char* input_prefix = "bench.";
 inline constexpr float lift = 3;
 /// True for the bias of a norm, by its name in the state dict.
 inline bool is_norm_bias(const std::string& name) {
-  return name.find("norm") != std::string::npos && name.size() > 5 && name.compare(name.size() - 5, 5, ".bias") == 0;
+  return (name.find("norm") != name.npos && name.ends_with(".bias")) || name.ends_with(".1.bias");  // 1 of a sequence
 }
 
 struct Answers {

@@ -30,6 +30,8 @@ constexpr Impl<ConvForward> forward_rows[] = {
     {"reference", Device::cuda, always, cuda::conv_forward},
 #endif
     {"depthwise", Device::cpu, depthwise::forward_fits, depthwise::conv_forward},
+    {"slim", Device::cpu, slim::forward_fits, slim::conv_forward},
+    {"winograd", Device::cpu, winograd::forward_fits, winograd::conv_forward},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::forward_fits, onednn::conv_forward},
 #endif
@@ -51,6 +53,7 @@ constexpr Impl<ConvInput> input_rows[] = {
     {"reference", Device::cuda, always, cuda::conv_input},
 #endif
     {"depthwise", Device::cpu, depthwise::input_fits, depthwise::conv_input},
+    {"winograd", Device::cpu, winograd::input_fits, winograd::conv_input},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::input_fits, onednn::conv_input},
 #endif
@@ -73,7 +76,9 @@ constexpr Impl<ConvWeight> weight_rows[] = {
     {"reference", Device::cuda, always, cuda::conv_weight},
 #endif
     {"depthwise", Device::cpu, depthwise::weight_fits, depthwise::conv_weight},
+    {"winograd", Device::cpu, winograd::weight_fits, winograd::conv_weight},
 #if CUBOID_ONEDNN
+    {"slim", Device::cpu, slim::weight_fits, slim::conv_weight},
     {"onednn", Device::cpu, onednn::weight_fits, onednn::conv_weight},
 #endif
     {"reference", Device::cpu, always, cpu::conv_weight},
@@ -138,8 +143,8 @@ Tensor conv(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvSpec
   const Shape x_shape = x.shape();
   return record("conv", in_layout(y, layout), inputs, [=, kept = Kept(x)](const Tensor& g, const Step& step) {
     Tensors gs(count);
+    if (step.wants(1)) gs[1] = conv_weight(g, kept(), spec, w.shape());  // first: x may be made for it, and dropped
     if (step.wants(0)) gs[0] = conv_input(g, w, spec, x_shape);
-    if (step.wants(1)) gs[1] = conv_weight(g, kept(), spec, w.shape());
     if (count == 3 && step.wants(2)) {
       Shape axes{0};
       for (int d = 2; d < g.rank(); ++d) axes.push_back(d);

@@ -32,6 +32,22 @@ ConvInput conv_input;
 ConvWeight conv_weight;
 }  // namespace onednn
 
+namespace winograd {  // f32, 3x3x3 with stride 1 and padding 1, channels in multiples of 64, planes of 16x16 and more
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
+ConvForward conv_forward;
+ConvInput conv_input;
+ConvWeight conv_weight;
+}  // namespace winograd
+
+namespace slim {  // f32, stride 1, up to 4 output channels, input channels in multiples of 16
+ConvForwardFits forward_fits;
+ConvWeightFits weight_fits;
+ConvForward conv_forward;
+ConvWeight conv_weight;
+}  // namespace slim
+
 namespace depthwise {  // own loops: f32 and bf16, channels-last; 3D forward and input, any weights
 ConvForwardFits forward_fits;
 ConvInputFits input_fits;

@@ -30,6 +30,7 @@ struct NetEntry {
 const std::vector<NetEntry>& nets();
 
 std::vector<NetEntry> densenets();
+std::vector<NetEntry> gcn_unets();
 
 /// The input `name` without its prefix; undefined when there is none.
 cuboid::Tensor input(const cuboid::NamedTensors& inputs, const std::string& name);

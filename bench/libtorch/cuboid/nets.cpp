@@ -5,7 +5,11 @@
 namespace side {
 
 const std::vector<NetEntry>& nets() {
-  static const std::vector<NetEntry> all = densenets();
+  static const std::vector<NetEntry> all = [] {
+    std::vector<NetEntry> list = densenets();
+    for (auto& more : {gcn_unets()}) list.insert(list.end(), more.begin(), more.end());
+    return list;
+  }();
   return all;
 }
 

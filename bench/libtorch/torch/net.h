@@ -28,5 +28,6 @@ struct TorchEntry {
 const std::vector<TorchEntry>& torch_nets();
 
 std::vector<TorchEntry> torch_densenets();
+std::vector<TorchEntry> torch_gcn_unets();
 
 }  // namespace side

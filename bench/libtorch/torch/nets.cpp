@@ -4,7 +4,11 @@
 namespace side {
 
 const std::vector<TorchEntry>& torch_nets() {
-  static const std::vector<TorchEntry> all = torch_densenets();
+  static const std::vector<TorchEntry> all = [] {
+    std::vector<TorchEntry> list = torch_densenets();
+    for (auto& more : {torch_gcn_unets()}) list.insert(list.end(), more.begin(), more.end());
+    return list;
+  }();
   return all;
 }
 

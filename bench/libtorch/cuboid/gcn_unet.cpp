@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nets/gcn_unet.h"
+
+#include "bench/libtorch/cuboid/net.h"
+#include "kernels/random/random.h"
+#include "layers/volume_loss.h"
+
+using namespace cuboid;
+
+namespace side {
+namespace {
+
+NamedTensors inputs(const NetEntry&, bool one_sample) {
+  const Shape shape{1, 1, 128, 128, 64};
+  NamedTensors all{{"bench.input", uniform(shape, {.seed = 7}, 0, 1)}};
+  if (!one_sample) all.emplace_back("bench.target", uniform(shape, {.seed = 8}, -1, 1));
+  return all;
+}
+
+class Unet : public Net {
+ public:
+  explicit Unet(const NamedTensors& given)
+      : net_(GcnUnetOptions{.auxiliary = 0}), x_(input(given, "input")), target_(input(given, "target")) {}
+  Module& module() override { return net_; }
+  Tensor forward() override { return net_(x_); }
+  Tensor loss(const Tensor& distance) override { return l1(distance, target_); }
+
+ private:
+  GcnUnet net_;
+  Tensor x_, target_;
+};
+
+std::unique_ptr<Net> make(const NetEntry&, const NamedTensors& given) { return std::make_unique<Unet>(given); }
+
+}  // namespace
+
+std::vector<NetEntry> gcn_unets() { return {{"gcn_unet", "ResNet-GCN U-Net, 128x128x64, batch 1", true, inputs, make}}; }
+
+}  // namespace side
