@@ -79,6 +79,14 @@ UnetStem::UnetStem(std::int64_t in, std::int64_t out) : conv1(in, out, stem_conv
   for (ConvNorm* layer : {&conv1, &conv2}) layer->norm.weight = Parameter(normal_weights({out}, 1, 0.02));
 }
 
+// The first convolution has few inputs, so it is made again in the backward pass rather than kept: a large tensor less for a
+// hundredth of the work.
+Tensor UnetStem::operator()(const Tensor& input) {
+  const auto first = [x = to_compute(input), w = to_compute(conv1.conv.weight), b = to_compute(conv1.conv.bias),
+                      spec = conv1.conv.spec()] { return conv(x, w, b, spec); };
+  return conv2(conv1.norm(rebuilt_by(first(), first)));
+}
+
 Bottleneck::Bottleneck(std::int64_t in, std::int64_t mid, std::int64_t out, std::int64_t stride)
     : reduce(in, mid, {.kernel = 1}),
       conv3(mid, mid, {.kernel = 3, .stride = stride, .pad = 1}),

@@ -61,7 +61,7 @@ class UnetStem : public Module {
   FIELDS(conv1, conv2)
 
   UnetStem(std::int64_t in, std::int64_t out);
-  Tensor operator()(const Tensor& x) { return conv2(conv1(x)); }
+  Tensor operator()(const Tensor& x);
 };
 
 /// 1x1x1 to `mid` channels, 3x3x3 (with the stride), 1x1x1 to `out`; plus the input, projected where the shape changes.

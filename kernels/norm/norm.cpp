@@ -191,18 +191,20 @@ Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const 
   const Statistics s = statistics_of(norm, dense(x, x), running);
   const Tensor mean = s.mean, rstd = s.rstd;
   const double elements = static_cast<double>(x.size());
-  const auto apply = [=] {
-    const Tensor from = dense(x, x), y = empty_like(from);
+  const auto applied = [=](const Tensor& t) {
+    const Tensor from = dense(t, t), y = empty_like(from);
     run({norm.op, 4 * elements}, apply_rows, from.view(), by_segment(mean, channels), by_segment(rstd, channels),
         view_or_none(as_type(weight, type)), view_or_none(as_type(bias, type)), y.mutate(), norm.slope);
     return y;
   };
-  Tensor y = record(norm.op, apply(), {x, weight, bias}, [=](const Tensor& g, const Step& step) {
+  const Kept kept(x);
+  Tensor y = record(norm.op, applied(x), {x, weight, bias}, [=](const Tensor& g, const Step& step) {
     check(!recording() || !norm.ranks, norm.op, ": over several ranks it has no second derivative");
-    if (recording()) return replay([&](const Tensors& in) { return composed(norm, in); }, {x, weight, bias}, g);
-    const Tensor own = dense(x, x), gd = dense(g, own), dx = step.wants(0) ? empty_like(own) : Tensor();
+    const Tensor input = kept();
+    if (recording()) return replay([&](const Tensors& in) { return composed(norm, in); }, {input, weight, bias}, g);
+    const Tensor own = dense(input, input), gd = dense(g, own), dx = step.wants(0) ? empty_like(own) : Tensor();
     const Shape shape{norm.segments, channels};
-    const Tensor dw = empty(shape, {type, x.device()}), db = empty(shape, {type, x.device()});
+    const Tensor dw = empty(shape, {type, input.device()}), db = empty(shape, {type, input.device()});
     run({norm.op, 10 * elements}, backward_rows, gd.view(), own.view(), by_segment(mean, channels), by_segment(rstd, channels),
         view_or_none(as_type(weight, type)), view_or_none(as_type(bias, type)), Out(dx.defined() ? dx.mutate() : View()),
         dw.mutate(), db.mutate(), norm.slope, norm.batch() && !norm.ranks);
@@ -210,7 +212,7 @@ Tensor normalise(const Norm& norm, const Tensor& x, const Tensor& weight, const 
     return Tensors{dx, step.wants(1) ? parameter_gradient(dw, weight) : Tensor(),
                    step.wants(2) ? parameter_gradient(db, bias) : Tensor()};
   });
-  return norm.rebuilt ? rebuilt_by(y, apply) : y;
+  return norm.rebuilt ? rebuilt_by(y, [=] { return applied(kept()); }) : y;
 }
 
 void check_arguments(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
