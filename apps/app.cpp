@@ -15,6 +15,7 @@
 #include "apps/text.h"
 #include "core/build_info.h"
 #include "core/cuda.h"
+#include "core/driver.h"
 #include "core/parallel.h"
 #include "kernels/dispatch.h"
 
@@ -177,7 +178,7 @@ void Common::apply() const {
   if (deterministic) dispatch::set_deterministic(true);
   if (device != "cuda" || cuda::available()) return;
 #if CUBOID_CUDA
-  fail<DeviceError>(with_hint("--device cuda: no CUDA device answers", "use --device cpu (or auto)"));
+  fail<DeviceError>(with_hint("--device cuda: no CUDA device answers: " + cuda::device_problem(), "use --device cpu (or auto)"));
 #else
   fail<DeviceError>(with_hint("--device cuda: this build has no CUDA support", "use --device cpu (or auto)"));
 #endif

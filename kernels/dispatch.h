@@ -143,6 +143,77 @@ std::vector<Twin> run_beside(const Row& row, const Args&... args) {
   return twins;
 }
 
+/// While one lives (one at a time, in one thread), it is told of every table that is run, and tries every row of it that fits.
+class Examination {
+ public:
+  struct Row {
+    std::string op, name;
+    Device device = Device::cpu;
+    int calls = 0;           // in which it ran
+    double worst = 0;        // error against the CPU's reference, as a share of what the types allow; NaN is the largest
+    double worst_error = 0;  // max |a-b| / max |b| there
+    std::string failure = {};
+  };
+  /// Without `try_rows` nothing but the tables' contents is noted.
+  explicit Examination(bool try_rows = true);
+  Examination(const Examination&) = delete;
+  Examination& operator=(const Examination&) = delete;
+  ~Examination();
+  static Examination* current();
+
+  /// Every row of every table met, in the order of the tables.
+  const std::vector<Row>& rows() const { return rows_; }
+
+  template <class R, class... Args>
+  void visit(const char* op, std::span<const R> rows, Device device, const Args&... args);
+
+ private:
+  Row& row_of(const char* op, const char* name, Device device);
+  static void compare(Row& row, const std::vector<Twin>& got, const std::vector<Tensor>& expected, const std::vector<View>& all);
+  bool try_rows_;
+  std::vector<Row> rows_;
+};
+/// The same bytes with the same strides, on the CPU.
+Tensor fetched(const View& v);
+
+template <class R, class... Args>
+void Examination::visit(const char* op, std::span<const R> rows, Device device, const Args&... args) {
+  const R* reference = nullptr;
+  for (const R& row : rows) {
+    row_of(op, row.name, row.device);
+    if (row.device == Device::cpu) reference = &row;
+  }
+  if (!try_rows_ || !reference) return;
+  std::vector<Tensor> inputs, expected;
+  const auto on_cpu = [&]<class T>(const T& a) -> T {
+    const auto one = [&](const View& v, std::vector<Tensor>& kept) { return kept.emplace_back(fetched(v)).view(); };
+    if constexpr (is_view<T>) {
+      if (!a.data) return a;
+      return T(one(a, is_out<T> ? expected : inputs));
+    } else if constexpr (std::is_same_v<T, Views> || std::is_same_v<T, Outs>) {
+      T list;
+      for (const auto& v : a) list.emplace_back(one(v, std::is_same_v<T, Outs> ? expected : inputs));
+      return list;
+    } else if constexpr (std::is_pointer_v<T>) {
+      return nullptr;
+    } else {
+      return a;
+    }
+  };
+  const std::tuple<Args...> there{on_cpu(args)...};
+  std::apply([&](const auto&... a) { reference->run(a...); }, there);
+  const std::vector<View> all = views_of(args...);
+  for (const R& row : rows) {
+    if (row.device != device || !row.fits(args...)) continue;
+    Row& result = row_of(op, row.name, row.device);
+    try {
+      compare(result, run_beside(row, args...), expected, all);
+    } catch (const Error& e) {
+      result.failure = e.what();
+    }
+  }
+}
+
 /// False while a graph is recorded: its kernels do not run yet.
 bool may_measure();
 
@@ -168,6 +239,7 @@ Choice<Row> choose(const Work& work, std::span<const Row> rows, const Args&... a
   check(!c.views.empty(), work.op, ": no tensors");
   const Device device = c.views.front().device;
   for (const View& v : c.views) check(v.device == device, work.op, ": tensors on ", device, " and ", v.device);
+  if (Examination* e = Examination::current()) e->visit(work.op, rows, device, args...);
   for (const auto& row : rows) {
     if (row.device != device) continue;
     c.reference = &row;
