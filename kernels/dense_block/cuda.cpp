@@ -91,6 +91,9 @@ Tensor neighbours_of(const Geometry& g) {
   return within;
 }
 
+/// For the profiler, under the names of the CPU's passes.
+profiler::Span passing(const char* op, double flops) { return {Device::cuda, op, "fused", flops, 0}; }
+
 template <class T>
 Tensor forward_as(const Tensor& x, const Layers& layers, const DenseBlockOptions& o, std::shared_ptr<const void>* keep) {
   const Geometry g = geometry_of(x, layers);
@@ -137,9 +140,13 @@ Tensor forward_as(const Tensor& x, const Layers& layers, const DenseBlockOptions
     if (keep || l.index == 0) saved->z.push_back(empty({g.voxels(), g.mid}, {x.dtype(), Device::cuda}));
     T* z = out_of<T>(saved->z.back());
     const auto index = static_cast<std::size_t>(l.index);
-    const Parts of_z = device::bottleneck<T>(l, data, data_of<T>(layers[index].conv1), z, o.training);
+    const Parts of_z = [&] {
+      const auto pass = passing("dense_block.conv1", l.geometry.flops1(l.index));
+      return device::bottleneck<T>(l, data, data_of<T>(layers[index].conv1), z, o.training);
+    }();
     if (o.training) device::normalise(l.norm2, of_z, voxels, 0, z_means, z_means + g.mid, o.eps, o.momentum);
     const bool last = l.index + 1 == g.layers;
+    const auto pass = passing("dense_block.conv2", l.geometry.flops2());
     made = device::new_features<T>(l, z, data_of<T>(weights) + l.index * weights.dim(1), data, o.training && !last);
   }
   if (keep) *keep = saved;
@@ -176,13 +183,19 @@ Tensors backward_as(const Saved& saved, const Tensors& inputs, const Tensor& sla
     l.within = data_of<std::uint16_t>(within);
     const T* z = data_of<T>(saved.z[i]);
     device::complete(geometry, l.channels(), l.growth(), pending, px, pg, out_of<T>(dy));
-    device::features_weight(l, pdy, z, out_of<T>(gradient_of(i, 5)));
-    const Parts sums2 =
-        device::features_input(l, pdy, data_of<T>(weights) + static_cast<std::int64_t>(i) * weights.dim(1), z, out_of<T>(da));
+    const Parts sums2 = [&] {
+      const auto pass = passing("dense_block.conv2_backward", 2 * l.geometry.flops2());
+      device::features_weight(l, pdy, z, out_of<T>(gradient_of(i, 5)));
+      const T* turned = data_of<T>(weights) + static_cast<std::int64_t>(i) * weights.dim(1);
+      return device::features_input(l, pdy, turned, z, out_of<T>(da));
+    }();
     device::finish_sums(l.norm2, sums2, voxels, o.training, false, out_of<float>(gradient_of(i, 3)),
                         out_of<float>(gradient_of(i, 4)), terms);
-    device::bottleneck_weight(l, pda, z, terms, px, out_of<T>(gradient_of(i, 2)));
-    const Parts sums1 = device::bottleneck_input(l, pda, z, terms, data_of<T>(input(i, 2)), px, pg);
+    const Parts sums1 = [&] {
+      const auto pass = passing("dense_block.conv1_backward", 2 * l.geometry.flops1(l.index));
+      device::bottleneck_weight(l, pda, z, terms, px, out_of<T>(gradient_of(i, 2)));
+      return device::bottleneck_input(l, pda, z, terms, data_of<T>(input(i, 2)), px, pg);
+    }();
     device::finish_sums(l.norm1, sums1, voxels, o.training, true, out_of<float>(gradient_of(i, 0)),
                         out_of<float>(gradient_of(i, 1)), pending);
   }

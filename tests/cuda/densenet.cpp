@@ -2,6 +2,8 @@
 // A small DenseNet3D learns on the device what it learns on the CPU.
 #include "nets/densenet.h"
 
+#include <map>
+
 #include "core/autograd.h"
 #include "core/cuda.h"
 #include "kernels/dispatch.h"
@@ -36,6 +38,22 @@ std::vector<double> losses(Device device, int steps) {
     optimiser.zero_grad();
   }
   return found;
+}
+
+TEST(CudaDenseNet, TheProfileNamesThePassesOfFusedBlocks) {
+  if (!cuda::available()) GTEST_SKIP() << "no CUDA device";
+  profiler::enable(true);
+  profiler::clear();
+  losses(Device::cuda, 1);
+  profiler::enable(false);
+  std::map<std::string, int> calls;
+  for (const auto& e : profiler::events()) {
+    EXPECT_GT(e.duration_us, 0) << e.op;
+    ++calls[e.op];
+  }
+  profiler::clear();
+  for (const char* pass : {"conv1", "conv2", "conv1_backward", "conv2_backward"})
+    EXPECT_EQ(calls[std::string("dense_block.") + pass], 5) << pass;
 }
 
 TEST(CudaDenseNet, TwentyStepsAsOnTheCpu) {

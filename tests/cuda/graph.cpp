@@ -44,6 +44,18 @@ TEST_F(CudaGraph, IsReplayedOnNewValues) {
   }
 }
 
+TEST_F(CudaGraph, ItsMemoryIsNobodyElses) {
+  const Shape shape{1 << 16};
+  const Tensor x = full(shape, 2, on_device), sum = zeros(shape, on_device);
+  cuda::Graph graph;
+  graph.record([&] { add_into(sum, add(add(x, x), x)); });
+  Tensors others;
+  for (int i = 0; i < 40; ++i) others.push_back(full(shape, i, on_device));
+  graph.replay();
+  EXPECT_TRUE(equal(sum, full(shape, 6)));
+  for (int i = 0; i < 40; ++i) EXPECT_TRUE(equal(others[static_cast<std::size_t>(i)], full(shape, i))) << i;
+}
+
 TEST_F(CudaGraph, ResultsStayInItsMemory) {
   const Tensor x = full({300}, 2, on_device);
   cuda::Graph graph;

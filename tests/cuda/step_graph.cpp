@@ -35,8 +35,8 @@ std::unique_ptr<Optimiser> optimiser_of(const std::string& name, DenseNet& net) 
   return std::make_unique<AdamW>(net.named_parameters());
 }
 
-/// Batches of 4, every fifth one of 3; a learning rate, masks and averages that change with each step; an evaluation now and
-/// then, which packs weights that the replays then change.
+/// Batches of 4, every fifth one of 3; a learning rate, masks and averages that change with each step; evaluations now
+/// and then, which pack weights that the replay between them changes.
 Result train(const Course& run) {
   testing::internal::CaptureStderr();
   DenseNet net({.growth = 8,
@@ -79,7 +79,7 @@ Result train(const Course& run) {
     optimiser->set_lr(0.01 / (1 + i));
     result.losses.push_back((graph ? graph->run({x, y}, number) : step({x, y})).item());
     ema.update();
-    if (i % 6 == 3) {
+    if (i % 6 == 2 || i % 6 == 3) {
       net.eval();
       const Recording off(false);
       result.losses.push_back(sum(net(x)).item());
