@@ -1,94 +1,149 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolution and batch norm, one kernel at a time, each implementation by name: conv3d_fwd/onednn/f32/b8_c128_k32_s16_f3.
+// One kernel at a time, each row of each table by name, on the shapes of the papers' nets:
+// conv3d_fwd/onednn/f32/b8_c128_k32_s16_f3. Counters: FLOPS (per second, taps on padding left out), bytes (per second, every
+// operand once), roofline (share of what the measured roofs of this machine would allow). --reference: the slow reference rows
+// too.
 #include <benchmark/benchmark.h>
 
-#include "core/autograd.h"
-#include "kernels/conv/conv.h"
-#include "kernels/dispatch.h"
-#include "kernels/norm/norm.h"
-#include "kernels/random/random.h"
-#include "kernels/views/views.h"
+#include <chrono>
+#include <map>
+#include <set>
 
-using namespace cuboid;
+#include "bench/device/convolutions.h"
+#include "bench/device/ops.h"
+#include "bench/elements.h"
+#include "core/parallel.h"
+#include "core/roofs.h"
+#include "kernels/conv/tables.h"
+
+using namespace bench;
 
 namespace {
 
-struct ConvCase {
-  std::int64_t batch, channels, filters, side, kernel, stride;
-  std::string name() const {
-    return join_text("b", batch, "_c", channels, "_k", filters, "_s", side, "_f", kernel, stride > 1 ? "_st2" : "");
+/// The machine's roofs; of bf16, twice the multiply-adds where the processor has them.
+struct Limits {
+  double flops = 0, bytes = 0;
+  double floor(const Cost& cost, DType dtype) const {
+    return std::max(cost.flops / (dtype == DType::bf16 ? 2 * flops : flops), cost.bytes / bytes);
   }
 };
-constexpr ConvCase conv_cases[] = {{8, 128, 32, 16, 3, 1}, {8, 128, 32, 8, 3, 1}, {8, 256, 128, 16, 1, 1},
-                                   {8, 512, 128, 4, 1, 1}, {8, 1, 64, 64, 7, 2},  {2, 32, 32, 64, 3, 1}};
 
-Tensor noise(const Shape& shape, DType dtype, std::uint64_t stream) {
-  const Tensor x = empty(shape, {.dtype = dtype, .layout = shape.rank() == 5 ? Layout::channels_last : Layout::contiguous});
-  copy(uniform(shape, {.seed = 1, .stream = stream}, -1, 1), x);
-  return x;
+/// The candidates of the case at hand: its data is made once for all its rows, and is gone when the next case comes.
+class Desk {
+ public:
+  const Candidate* find(const OpCase& c, const std::string& key, const std::string& row) {
+    if (key != key_) {
+      made_.clear();
+      made_ = c.make();
+      key_ = key;
+    }
+    for (const Candidate& one : made_)
+      if (one.name == row) return &one;
+    return nullptr;
+  }
+
+ private:
+  std::string key_;
+  std::vector<Candidate> made_;
+};
+
+void time_row(benchmark::State& state, Desk& desk, const OpCase& c, const std::string& key, const std::string& row,
+              const Limits& limits) try {
+  const Candidate* candidate = desk.find(c, key, row);
+  if (!candidate) return state.SkipWithError("no such row");
+  candidate->run();  // packs weights, makes primitives; throws where the row does not fit
+  const auto start = std::chrono::steady_clock::now();
+  for (auto _ : state) benchmark::DoNotOptimize(candidate->run());
+  const std::chrono::duration<double> all = std::chrono::steady_clock::now() - start;
+  const auto rate = benchmark::Counter::kIsIterationInvariantRate;
+  if (c.cost.flops > 0) state.counters["FLOPS"] = benchmark::Counter(c.cost.flops, rate);
+  state.counters["bytes"] = benchmark::Counter(c.cost.bytes, rate);
+  state.counters["roofline"] = limits.floor(c.cost, c.dtype) * static_cast<double>(state.iterations()) / all.count();
+} catch (const std::exception& e) {
+  state.SkipWithError(e.what());
 }
 
-enum class Part { forward, input, weight };
-
-void convolution(benchmark::State& state, const ConvCase& c, DType dtype, Part part, const std::string& row) {
-  const Recording off(false);
-  const dispatch::Forced forced("conv=" + row + ",conv_input=" + row + ",conv_weight=" + row);
-  const ConvSpec spec = ConvSpec::make(3, c.stride, c.kernel / 2);
-  const Tensor x = noise({c.batch, c.channels, c.side, c.side, c.side}, dtype, 1);
-  const Tensor w = contiguous(noise({c.filters, c.channels, c.kernel, c.kernel, c.kernel}, dtype, 2));
-  const Tensor y = conv(x, w, spec);
-  for (auto _ : state) {
-    if (part == Part::forward) benchmark::DoNotOptimize(conv(x, w, spec));
-    else if (part == Part::input) benchmark::DoNotOptimize(conv_input(y, w, spec, x.shape()));
-    else benchmark::DoNotOptimize(conv_weight(y, x, spec, w.shape()));
-  }
-  const double taps = static_cast<double>(c.channels * c.kernel * c.kernel * c.kernel);  // those on padding are counted too
-  state.counters["FLOPS"] =
-      benchmark::Counter(2 * taps * static_cast<double>(y.size()), benchmark::Counter::kIsIterationInvariantRate);
-  state.counters["bytes"] = static_cast<double>(x.view().bytes() + w.view().bytes() + y.view().bytes());
+/// The rows of a pass that take this shape on the CPU, the reference only when asked for.
+std::vector<std::string> fitting(const ConvCase& c, Pass pass, DType dtype, bool with_reference) {
+  const TensorOptions activation{.dtype = dtype, .layout = Layout::channels_last};
+  const Tensor x = empty(c.x, activation), y = empty(c.y(), activation), w = empty(c.w, {.dtype = dtype});
+  std::vector<std::string> names;
+  const auto take = [&](const auto& rows, const auto&... arguments) {
+    for (const auto& row : rows)
+      if (row.device == Device::cpu && (with_reference || std::string(row.name) != "reference") && row.fits(arguments...))
+        names.emplace_back(row.name);
+  };
+  if (pass == Pass::forward) take(conv_rows(), x.view(), w.view(), View(), y.mutate(), c.spec, nullptr);
+  else if (pass == Pass::input) take(conv_input_rows(), y.view(), w.view(), x.mutate(), c.spec, nullptr);
+  else take(conv_weight_rows(), y.view(), x.view(), w.mutate(), c.spec);
+  return names;
 }
 
-void batch_norm_step(benchmark::State& state, const Shape& shape, bool with_backward) {
-  const std::int64_t channels = shape[1];
-  Tensor x = noise(shape, DType::f32, 1), weight = full({channels}, 1), bias = zeros({channels});
-  const Tensor mean = zeros({channels}), var = full({channels}, 1);
-  if (with_backward)
-    for (Tensor* t : {&x, &weight, &bias}) t->requires_grad(true);
-  const Tensor seed = noise(shape, DType::f32, 2);
-  for (auto _ : state) {
-    const Tensor y = batch_norm(x, weight, bias, mean, var, {.training = true, .activation = Activation::relu});
-    if (with_backward) benchmark::DoNotOptimize(grad(y, {x, weight, bias}, {.seed = seed}));
-  }
-  // Forward reads x twice and writes y; backward reads g and x twice and writes dx.
-  state.SetBytesProcessed(state.iterations() * x.view().bytes() * (with_backward ? 8 : 3));
+std::vector<OpCase> other_cases(bool tiny, DType dtype, bool with_reference) {
+  const OpOptions o{.tiny = tiny, .with_reference = with_reference, .check = false};
+  std::vector<OpCase> all;
+  for (const auto& list : {norms(dtype, o), pools(dtype, o), resizes(dtype, o), dense_blocks(dtype, o), elements(dtype, o)})
+    all.insert(all.end(), list.begin(), list.end());
+  if (dtype == DType::f32)
+    for (const OpCase& c : optimisers(o)) all.push_back(c);
+  return all;
+}
+
+/// False for a row of another device, or one that does not fit.
+bool runs(const Candidate& candidate) try {
+  candidate.run();
+  return true;
+} catch (const Error&) {
+  return false;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (const ConvCase& c : conv_cases)
-    for (const DType dtype : {DType::f32, DType::bf16})
-      for (const auto& [part, name] :
-           {std::pair{Part::forward, "fwd"}, {Part::input, "bwd_data"}, {Part::weight, "bwd_weight"}}) {
-        if (part == Part::input && c.channels == 1) continue;  // nobody needs the gradient of the image
-#if CUBOID_ONEDNN
-        const std::string row = "onednn";
-#else
-        const std::string row = "reference";
-#endif
-        benchmark::RegisterBenchmark(join_text("conv3d_", name, '/', row, '/', dtype, '/', c.name()).c_str(),
-                                     [=, part = part](benchmark::State& s) { convolution(s, c, dtype, part, row); })
-            ->Unit(benchmark::kMillisecond)
-            ->UseRealTime();
+  bool with_reference = false;
+  std::vector<char*> rest;
+  std::string short_turns = "--benchmark_min_time=0.1";  // there are many; what is said on the command line comes later and wins
+  for (int i = 0; i < argc; ++i)
+    if (std::string(argv[i]) == "--reference") with_reference = true;
+    else rest.push_back(argv[i]);
+  rest.insert(rest.begin() + 1, short_turns.data());
+  int count = static_cast<int>(rest.size());
+  benchmark::Initialize(&count, rest.data());
+  if (benchmark::ReportUnrecognizedArguments(count, rest.data())) return 2;
+
+  const cuboid::Roofs roofs = cuboid::measure_roofs();
+  const Limits limits{roofs.flops.best, roofs.bytes.best};
+  benchmark::AddCustomContext("f32_GFLOP_per_s", std::to_string(limits.flops * 1e-9));
+  benchmark::AddCustomContext("stream_GB_per_s", std::to_string(limits.bytes * 1e-9));
+  benchmark::AddCustomContext("threads", std::to_string(thread_count()));
+
+  Desk desk;
+  const auto add = [&](const OpCase& c, const std::string& row) {
+    const std::string key = join_text(c.op, '/', c.dtype, '/', c.shape);
+    auto* registered =
+        benchmark::RegisterBenchmark(join_text(c.op, '/', row, '/', c.dtype, '/', c.shape).c_str(),
+                                     [=, &desk](benchmark::State& state) { time_row(state, desk, c, key, row, limits); });
+    registered->Unit(benchmark::kMillisecond)->UseRealTime();
+    if (row == "reference") registered->Iterations(1);
+  };
+  std::vector<ConvCase> convs = convolutions({"densenet121_3d", "csf", "gcn_unet"}, false);
+  for (const ConvCase& c : flat_convolutions()) convs.push_back(c);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const ConvCase& c : convs)
+      for (const Pass pass : every_pass) {
+        if (pass == Pass::input && c.x[1] <= 3) continue;  // nobody needs the gradient of the image
+        const std::string shape = c.name() + (c.spec.groups > 1 ? "_g" + std::to_string(c.spec.groups) : "");
+        for (const std::string& row : fitting(c, pass, dtype, with_reference))
+          add({name_of(pass), shape, dtype, c.cost(dtype),
+               [=] { return candidates(c, pass, dtype, Device::cpu, with_reference, false); }},
+              row);
       }
-  for (const Shape& shape : {Shape{8, 64, 32, 32, 32}, Shape{8, 256, 16, 16, 16}, Shape{8, 1024, 4, 4, 4}})
-    for (const bool backward : {false, true})
-      benchmark::RegisterBenchmark(
-          join_text("batch_norm_relu_", backward ? "train" : "fwd", "/rows/f32/b", shape[0], "_c", shape[1], "_s", shape[2])
-              .c_str(),
-          [=](benchmark::State& s) { batch_norm_step(s, shape, backward); })
-          ->Unit(benchmark::kMillisecond)
-          ->UseRealTime();
-  benchmark::Initialize(&argc, argv);
+    std::map<std::string, std::set<std::string>> rows;  // by op: those that run on small cases of the same kinds
+    for (const OpCase& c : other_cases(true, dtype, with_reference))
+      for (const Candidate& one : c.make())
+        if (one.timed && runs(one)) rows[c.op].insert(one.name);
+    for (const OpCase& c : other_cases(false, dtype, with_reference))
+      for (const std::string& row : rows[c.op]) add(c, row);
+  }
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -33,7 +33,7 @@ std::vector<Case> find_cases(const Programs& programs) {
   for (const Json& c : ours.as_array()) {
     const std::string name = c.at("name").as_string();
     cases.push_back(
-        {name, c.at("title").as_string(), c.get("large", false), std::find(known.begin(), known.end(), name) != known.end()});
+        {name, c.at("title").as_string(), c.get("size", "small"), std::find(known.begin(), known.end(), name) != known.end()});
   }
   return cases;
 }

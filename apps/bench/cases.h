@@ -21,7 +21,7 @@ Programs find_programs(const std::string& folder);
 /// A net with its input, as Cuboid's side lists it.
 struct Case {
   std::string name, title;
-  bool large = false;  // left out by --quick
+  std::string size = "small";  // "large": not with --quick; "heavy": only with --all or a filter; "test": only by a filter
   bool in_libtorch = false;
 };
 std::vector<Case> find_cases(const Programs& programs);

@@ -39,13 +39,13 @@ Agreement agreement(const std::string& side, const std::filesystem::path& ours, 
   return result;
 }
 
-double allowed(const std::string& dtype) { return dtype == "bf16" ? 5e-2 : 1e-4; }
+Allowed allowed(const std::string& dtype) { return dtype == "bf16" ? Allowed{5e-2, 1e-1} : Allowed{1e-4, 1e-4}; }
 
 void require(const Agreement& a, const std::string& dtype, const std::string& row) {
-  const double limit = allowed(dtype);
-  check(a.outputs < limit && a.gradient < limit, "bench: ", row,
-        ": the sides do not compute the same, so nothing is timed: outputs of ", a.side, " differ by ", a.outputs,
-        ", gradients by ", a.gradient, "; allowed is ", limit);
+  const Allowed limit = allowed(dtype);
+  check(a.outputs < limit.outputs && a.gradient < limit.gradient, "bench: ", row,
+        ": the sides do not compute the same, so nothing is timed: outputs of ", a.side, " differ by ", a.outputs, " (allowed ",
+        limit.outputs, "), gradients by ", a.gradient, " (allowed ", limit.gradient, ")");
 }
 
 }  // namespace cuboid::bench

@@ -13,8 +13,12 @@ namespace cuboid::bench {
 /// is not finite.
 Agreement agreement(const std::string& side, const std::filesystem::path& ours, const std::filesystem::path& judge);
 
-/// What is allowed: 1e-4 in f32. bf16 keeps 8 bits and the rounding of a hundred layers adds up.
-double allowed(const std::string& dtype);
+/// What is allowed. f32: 1e-4. bf16 keeps 8 bits, and the roundings of a hundred layers add up, there and back: 5 % of the
+/// outputs, 10 % of the gradient.
+struct Allowed {
+  double outputs, gradient;
+};
+Allowed allowed(const std::string& dtype);
 /// Throws Error that names both figures when they are too far apart.
 void require(const Agreement& a, const std::string& dtype, const std::string& row);
 

@@ -127,7 +127,7 @@ std::optional<Row> measure_row(const Programs& programs, const Case& c, const st
       runners.push_back({contender, std::make_unique<Child>(contender.command, contender.environment)});
       note_versions(runners.back(), result);
       if (contender.side.id == "cuboid/f32") row.gflop = std::stod(runners.back().child->ask("work")) * 1e-9;
-      runners.back().child->ask("time 0");  // two steps to warm up
+      for (int i = 0; i < 2; ++i) runners.back().child->ask("time 0");  // two steps to warm up
     }
     row.calibrations.push_back(calibrate(o.calibration_seconds));
     Jiffies before = jiffies();

@@ -24,7 +24,7 @@ struct RunOptions {
   std::string filter, out, programs;
   std::int64_t rounds = 7;
   double seconds = 3, keep_above = 0.95;
-  bool quick = false, bf16 = true, list = false, lean = true;
+  bool quick = false, bf16 = true, list = false, lean = true, all = false;
   bench::MeasureOptions measure = {};
 };
 
@@ -99,7 +99,9 @@ std::vector<Planned> plan(const bench::Programs& programs, const RunOptions& o) 
   for (const auto& c : bench::find_cases(programs))
     for (const char* mode : {"train", "infer"}) {
       ids.push_back(c.name + "/" + mode);
-      if (std::regex_search(ids.back(), filter) && (!o.quick || !c.large)) rows.push_back({c, mode});
+      const bool named = !o.filter.empty() && std::regex_search(ids.back(), filter);
+      const bool wanted = c.size == "small" || (c.size == "large" && !o.quick) || (c.size == "heavy" && o.all) || named;
+      if (wanted && std::regex_search(ids.back(), filter)) rows.push_back({c, mode});
     }
   check<UsageError>(!rows.empty(), with_hint("--filter " + o.filter + ": no such row", "there are " + join(ids, ", ")));
   return rows;
@@ -158,25 +160,30 @@ int run(RunOptions o, const Common& common) {
     const bench::Calibration c = bench::calibrate(o.measure.calibration_seconds);
     result.best = {std::max(result.best.flops, c.flops), std::max(result.best.bytes, c.bytes)};
   }
-  std::string disagreement;
-  try {
-    for (std::size_t i = 0; i < rows.size() && !stop_signal(); ++i) {
+  std::vector<std::string> failed;
+  const auto attempt = [&](const auto& body) {  // one row that fails leaves the others
+    try {
+      body();
+    } catch (const Interrupted&) {
+    } catch (const Error& e) {
+      terminal.say(e.what());
+      failed.emplace_back(e.what());
+    }
+  };
+  for (std::size_t i = 0; i < rows.size() && !stop_signal(); ++i)
+    attempt([&] {
       terminal.row(i + 1, rows.size(), rows[i].c.name + "/" + rows[i].mode, turns * static_cast<double>(i));
       if (auto row = bench::measure_row(programs, rows[i].c, rows[i].mode, o.measure, scratch.path, terminal, result))
         result.rows.push_back(std::move(*row));
-    }
-    if (o.lean && !stop_signal()) measure_lean(programs, rows, o, scratch.path, terminal, result);
-  } catch (const Interrupted&) {
-  } catch (const Error& e) {  // what was measured before it is kept
-    disagreement = e.what();
-  }
-  result.complete = !stop_signal() && disagreement.empty();
+    });
+  if (o.lean && !stop_signal()) attempt([&] { measure_lean(programs, rows, o, scratch.path, terminal, result); });
+  result.complete = !stop_signal() && failed.empty();
   store(result, folder);
   if (common.json) std::cout << result.to_json().dump(2) << '\n';
   else
     std::cout << bench::summary_table(result) << "\nall sides: " << (folder / "bench.md").string() << ", "
               << (folder / "bench.json").string() << '\n';
-  check(disagreement.empty(), disagreement);
+  check(failed.empty(), join(failed, "\n"));
   if (stop_signal()) fail<Interrupted>("interrupted; what there is is in ", folder.string());
   return success;
 }
@@ -194,9 +201,11 @@ int bench(const Arguments& arguments) {
   options.example("cuboid bench", "every row; results in runs/NNN-bench");
   options.example("cuboid bench --quick", "three minutes: fewer rounds, no large nets, LibTorch's best layouts only");
   options.example("cuboid bench --filter 3d/train --out new/", "one kind of row");
+  options.example("cuboid bench --filter unet", "rows that take minutes each are measured when named, or with --all");
   options.example("cuboid bench compare old/bench.json new/bench.json --fail-above 5%", "has anything become slower?");
   options.example("cuboid bench table new/bench.json --write README.md", "the table of a document, from a result");
   options.add("--filter", &o.filter, "only rows that match this regular expression");
+  options.add("--all", &o.all, "also the nets that take minutes for each row (a filter that names them does it too)");
   options.add("--rounds", &o.rounds, "rounds of turns; disturbed ones are made up for, three at most").at_least(1).at_most(1000);
   options.add("--seconds", &o.seconds, "length of a turn").at_least(0).at_most(3600);
   options.add("--quick", &o.quick, "3 rounds of 1 s, small nets");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/bench/table.h"
 
+#include <cstdio>
+
 #include "apps/app.h"
 #include "apps/text.h"
 
@@ -24,6 +26,12 @@ std::string rule(std::size_t columns) {
 std::string number(double v) {
   if (!std::isfinite(v)) return "";
   return fixed(v, v >= 100 ? 0 : v >= 10 ? 1 : 2);
+}
+/// "1.7e-06".
+std::string tiny(double v) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1e", v);
+  return text;
 }
 std::string share(double over, double under) { return over > 0 && under > 0 ? fixed(over / under, 2) : ""; }
 
@@ -132,9 +140,8 @@ std::string full_table(const Result& r) {
     }
     text += "\n";
     for (const Agreement& a : row.numerics)
-      text += "Numbers of " + a.side + " against LibTorch: outputs differ by " +
-              app::shortest(std::stod(fixed(1e6 * a.outputs, 2))) + "e-6, gradients by " +
-              app::shortest(std::stod(fixed(1e6 * a.gradient, 2))) + "e-6. ";
+      text += "Numbers of " + a.side + " against LibTorch: outputs differ by " + tiny(a.outputs) +
+              (row.mode == "train" ? ", gradients by " + tiny(a.gradient) : "") + ". ";
     if (row.gflop > 0) text += "One step is " + fixed(row.gflop, 1) + " GFLOP, taps on padding left out. ";
     if (const std::size_t dropped = row.kept.kept.size() - row.kept.count())
       text += std::to_string(dropped) + " of " + std::to_string(row.kept.kept.size()) + " rounds dropped. ";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What both sides of the comparison agree on. Each is a program with these commands:
-//   list                                    prints its nets: [{"name": ..., "title": ..., "large": ...}]
+//   list                                    prints its nets: [{"name": ..., "title": ..., "size": ...}]
 //   serve NET train|infer VARIANT FILE      serves questions; VARIANT is Cuboid's dtype or LibTorch's layout, and on a GPU
 //                                           cuda:f32, cuda:tf32:graph, channels_last:cuda:bf16:graph, ...
 //   first NET FILE                          predicts one sample, prints the result: from start to first answer
@@ -13,7 +13,7 @@
 //                   norm bias is raised by `lift`: at the kink of a ReLU rounding decides which way a gradient goes, and among
 //                   28 million activations some always lie there. (LibTorch with one thread and LibTorch with two then differ
 //                   by 2e-3 in the median tensor.) Three deviations up, the kinks are met rarely enough to compare digits.
-//   time SECONDS -> runs steps for that long (two at least), answers the milliseconds of each. For a GPU the host waits after
+//   time SECONDS -> runs steps for that long (one at least), answers the milliseconds of each. For a GPU the host waits after
 //                   every tenth step only, as a loop does that looks at its loss now and then; the answer is the mean of each ten
 //   end          -> peak memory in KiB, and ends: resident on the CPU; on a GPU what its allocator had in use, then reserved
 // Weights and inputs come from one file; weights are named as in the net's state dict, inputs start with "bench.".
@@ -92,13 +92,13 @@ inline int serve(const Answers& answers) {
       const double start = milliseconds();
       double last = start;
       const int steps = answers.wait ? 10 : 1;
-      for (int i = 0; i < 2 || last - start < 1e3 * seconds; ++i) {
+      do {
         for (int k = 0; k < steps; ++k) answers.step();
         if (answers.wait) answers.wait();
         const double now = milliseconds();
-        std::cout << (i ? " " : "") << (now - last) / steps;
+        std::cout << (now - last) / steps << ' ';
         last = now;
-      }
+      } while (last - start < 1e3 * seconds);
       std::cout << std::endl;
     } else if (word == "end") {
       if (answers.peak_kib) {

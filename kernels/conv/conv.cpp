@@ -98,7 +98,7 @@ void check_types(const char* op, const Tensor& a, const Tensor& b) {
 }
 
 double flops(const Shape& x, const Shape& w, const Shape& y, const ConvSpec& spec) {
-  return geometry(DType::f32, x, w, y, spec).flops();
+  return geometry(DType::f32, x, w, y, spec).valid_flops();
 }
 
 /// Packed copies of weights pay when the weights stay as they are, so not while they are being trained.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A convolution's sizes as numbers, always in three dimensions: what is missing in front has size 1.
 #pragma once
+#include <algorithm>
 #include <array>
 
 #include "kernels/conv/conv.h"
@@ -26,6 +27,21 @@ struct Geometry {
   /// Padding taps counted.
   double flops() const {
     return 2.0 * static_cast<double>(y_size()) * static_cast<double>(in_channels / groups * volume(kernel));
+  }
+  /// What the definition needs: taps on padding left out.
+  double valid_flops() const {
+    double taps = 2.0 * static_cast<double>(samples * out_channels * (in_channels / groups));
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      std::int64_t along = 0;
+      for (std::int64_t k = 0; k < kernel[axis]; ++k) {  // outputs o with 0 <= o * stride + offset < in
+        const std::int64_t offset = k * dilation[axis] - pad_lo[axis];
+        const std::int64_t first = offset >= 0 ? 0 : (-offset + stride[axis] - 1) / stride[axis];
+        const std::int64_t end = in[axis] <= offset ? 0 : (in[axis] - offset + stride[axis] - 1) / stride[axis];
+        along += std::max<std::int64_t>(0, std::min(out[axis], end) - first);
+      }
+      taps *= static_cast<double>(along);
+    }
+    return taps;
   }
 };
 

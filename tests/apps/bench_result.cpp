@@ -197,7 +197,9 @@ TEST_F(Bench, TheGateMeasuresOutputsAndGradients) {
   EXPECT_NEAR(far.gradient, 0.1, 1e-7);
   EXPECT_THROW(require(far, "f32", "net/train"), Error);
   EXPECT_THROW(require(far, "bf16", "net/train"), Error);
+  EXPECT_THROW(require({"x", 1e-6, 2e-4}, "f32", "net/train"), Error);
   EXPECT_NO_THROW(require({"x", 1e-6, 1e-5}, "f32", "net/train"));
+  EXPECT_NO_THROW(require({"x", 1e-2, 6e-2}, "bf16", "net/train"));
   write_safetensors(b, {{"outputs", outputs}});
   EXPECT_THROW(agreement("x", b, a), DataError);
   write_safetensors(b, {{"outputs", outputs}, {"w", from_values<float>({3, NAN}, {2})}});

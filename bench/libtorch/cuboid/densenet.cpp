@@ -15,12 +15,13 @@ constexpr std::int64_t batch = 8;
 DenseNetOptions options(const std::string& name) {
   DenseNetOptions o = name.ends_with("2d") ? monai_densenet121(2, 3) : monai_densenet121();
   if (name.find("169") != name.npos) o.blocks = {6, 12, 32, 32};
+  if (name == "tiny_3d") o.blocks = {2, 2};
   return o;
 }
 
 NamedTensors inputs(const NetEntry& entry, bool one_sample) {
-  const std::int64_t n = one_sample ? 1 : batch;
-  const Shape shape = entry.name.ends_with("2d") ? Shape{n, 3, 256, 256} : Shape{n, 1, 64, 64, 64};
+  const std::int64_t n = one_sample ? 1 : batch, side = entry.name == "tiny_3d" ? 16 : 64;
+  const Shape shape = entry.name.ends_with("2d") ? Shape{n, 3, 256, 256} : Shape{n, 1, side, side, side};
   NamedTensors all{{"bench.input", uniform(shape, {.seed = 7}, 0, 1)}};
   if (!one_sample) all.emplace_back("bench.labels", from_values<std::int64_t>({0, 1, 1, 0, 1, 0, 0, 1}, {batch}));
   return all;
@@ -46,9 +47,10 @@ std::unique_ptr<Net> make(const NetEntry& entry, const NamedTensors& given) {
 }  // namespace
 
 std::vector<NetEntry> densenets() {
-  return {{"densenet121_3d", "DenseNet121 3D, 64^3, batch 8", false, inputs, make},
-          {"densenet169_3d", "DenseNet169 3D, 64^3, batch 8", true, inputs, make},
-          {"densenet121_2d", "DenseNet121 2D, 256 px, batch 8", false, inputs, make}};
+  return {{"densenet121_3d", "DenseNet121 3D, 64^3, batch 8", Size::small, inputs, make},
+          {"densenet169_3d", "DenseNet169 3D, 64^3, batch 8", Size::large, inputs, make},
+          {"densenet121_2d", "DenseNet121 2D, 256 px, batch 8", Size::small, inputs, make},
+          {"tiny_3d", "a small DenseNet, for tests", Size::test, inputs, make}};
 }
 
 }  // namespace side

@@ -34,6 +34,6 @@ std::unique_ptr<Net> make(const NetEntry&, const NamedTensors& given) { return s
 
 }  // namespace
 
-std::vector<NetEntry> gcn_unets() { return {{"gcn_unet", "ResNet-GCN U-Net, 128x128x64, batch 1", true, inputs, make}}; }
+std::vector<NetEntry> gcn_unets() { return {{"gcn_unet", "ResNet-GCN U-Net, 128x128x64, batch 1", Size::heavy, inputs, make}}; }
 
 }  // namespace side

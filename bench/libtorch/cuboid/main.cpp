@@ -31,7 +31,9 @@ const side::NetEntry& entry_of(const std::string& name) {
 
 int list() {
   Json all = Json::array();
-  for (const auto& e : side::nets()) all.push_back(Json::object({{"name", e.name}, {"title", e.title}, {"large", e.large}}));
+  constexpr const char* sizes[] = {"small", "large", "heavy", "test"};
+  for (const auto& e : side::nets())
+    all.push_back(Json::object({{"name", e.name}, {"title", e.title}, {"size", sizes[static_cast<int>(e.size)]}}));
   std::cout << all.dump() << '\n';
   return 0;
 }

@@ -18,9 +18,16 @@ class Net {
   virtual cuboid::Tensor loss(const cuboid::Tensor& outputs) = 0;
 };
 
+enum class Size : std::uint8_t {
+  small,
+  large,  // left out of quick runs
+  heavy,  // minutes for each row: only when asked for
+  test,   // only by its name
+};
+
 struct NetEntry {
   std::string name, title;  // "densenet121_3d", "DenseNet121 3D, 64^3, batch 8"
-  bool large = false;       // left out of quick runs
+  Size size = Size::small;
   /// "bench.input", ... as forward and loss take them; and for a single sample, without what only the loss needs.
   cuboid::NamedTensors (*inputs)(const NetEntry& entry, bool one_sample) = nullptr;
   /// Untrained; takes what it needs from `inputs` (empty: only the weights matter).

@@ -123,13 +123,14 @@ class Dense : public TorchNet {
 std::unique_ptr<TorchNet> make(const std::string& name) {
   if (name == "densenet121_2d") return std::make_unique<Dense<2>>(std::vector<int>{6, 12, 24, 16}, 3);
   if (name == "densenet169_3d") return std::make_unique<Dense<3>>(std::vector<int>{6, 12, 32, 32}, 1);
+  if (name == "tiny_3d") return std::make_unique<Dense<3>>(std::vector<int>{2, 2}, 1);
   return std::make_unique<Dense<3>>(std::vector<int>{6, 12, 24, 16}, 1);
 }
 
 }  // namespace
 
 std::vector<TorchEntry> torch_densenets() {
-  return {{"densenet121_3d", make}, {"densenet169_3d", make}, {"densenet121_2d", make}};
+  return {{"densenet121_3d", make}, {"densenet169_3d", make}, {"densenet121_2d", make}, {"tiny_3d", make}};
 }
 
 }  // namespace side

@@ -111,7 +111,12 @@ struct Optimiser {
     if (cuda) fused = std::make_unique<side::FusedSgd>(parameters, 1e-3, 0.9);
     else own = std::make_unique<torch::optim::SGD>(parameters, torch::optim::SGDOptions(1e-3).momentum(0.9));
   }
-  void zero_grad() { own ? own->zero_grad() : fused->zero_grad(); }
+  /// Gradients are dropped, not filled with zeros that the next sweep would add to.
+  void zero_grad() {
+    if (fused) return fused->zero_grad();
+    for (auto& group : own->param_groups())
+      for (auto& p : group.params()) p.mutable_grad() = torch::Tensor();
+  }
   void step() {
     if (own) own->step();
     else fused->step();
