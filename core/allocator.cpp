@@ -11,11 +11,16 @@
 namespace cuboid {
 namespace {
 
-std::string mib(std::int64_t bytes) {
-  std::ostringstream os;
-  os.precision(1);
-  os << std::fixed << static_cast<double>(bytes) / (1 << 20) << " MiB";
-  return os.str();
+/// Bytes in a message. Written only when the message is: formatting on each call would cost more than the allocation.
+struct Mib {
+  std::int64_t bytes;
+  explicit Mib(std::int64_t b) : bytes(b) {}
+};
+std::ostream& operator<<(std::ostream& os, const Mib& m) {
+  std::ostringstream text;
+  text.precision(1);
+  text << std::fixed << static_cast<double>(m.bytes) / (1 << 20) << " MiB";
+  return os << text.str();
 }
 
 thread_local CachingAllocator::Pool entered = 0;
@@ -26,13 +31,13 @@ constexpr auto any_time = ~std::uint64_t{0};
 
 void* CachingAllocator::allocate(std::int64_t bytes) {
   check(bytes >= 0, "allocate: ", bytes, " bytes");
-  check<OutOfMemory>(bytes < std::int64_t{1} << 60, "out of memory on ", device_, ": ", mib(bytes), " asked for");
+  check<OutOfMemory>(bytes < std::int64_t{1} << 60, "out of memory on ", device_, ": ", Mib(bytes), " asked for");
   const std::int64_t unit = source_.alignment, red_zone = source_.red_zone;
   const std::int64_t wanted = std::max(unit, (bytes + unit - 1) / unit * unit) + red_zone;
   const Queue queue = source_.queue();
   const std::scoped_lock lock(guard_);
-  check<OutOfMemory>(limit_ == 0 || stats_.live + wanted - red_zone <= limit_, "out of memory on ", device_, ": ", mib(wanted),
-                     " asked for, ", mib(stats_.live), " in use (peak ", mib(stats_.peak), "), limit ", mib(limit_));
+  check<OutOfMemory>(limit_ == 0 || stats_.live + wanted - red_zone <= limit_, "out of memory on ", device_, ": ", Mib(wanted),
+                     " asked for, ", Mib(stats_.live), " in use (peak ", Mib(stats_.peak), "), limit ", Mib(limit_));
   const auto it = take(wanted, device_ == Device::cpu ? 0 : entered, queue);
   char* address = it->first;
   Block& block = it->second;
@@ -67,8 +72,8 @@ CachingAllocator::Blocks::iterator CachingAllocator::take(std::int64_t bytes, Po
     if (it == blocks_.end()) give_back_free_segments();
   }
   if (it == blocks_.end()) it = grow(least, pool, queue);
-  check<OutOfMemory>(it != blocks_.end(), "out of memory on ", device_, ": ", mib(bytes), " asked for, ", mib(stats_.live),
-                     " in use (peak ", mib(stats_.peak), "), ", mib(stats_.reserved), " held; the system gives no more");
+  check<OutOfMemory>(it != blocks_.end(), "out of memory on ", device_, ": ", Mib(bytes), " asked for, ", Mib(stats_.live),
+                     " in use (peak ", Mib(stats_.peak), "), ", Mib(stats_.reserved), " held; the system gives no more");
   return it;
 }
 
