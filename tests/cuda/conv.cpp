@@ -30,8 +30,9 @@ TEST_F(CudaConv, RowsEqualTheReferenceOnWholeNumbers) {
   for (const ConvProblem& p : conv_problems(count, 2024, 1.5e6)) ASSERT_EQ(compare_conv_rows(p, counts), "") << p;
   for (const char* op : {"conv/reference", "conv_input/reference", "conv_weight/reference"})
     EXPECT_EQ(counts[op], static_cast<int>(count));
-  if (cuda::device_info().major == 9 && count >= 200)
+  if (cuda::device_info().major == 9 && count >= 200) {
     for (const char* op : {"conv/wgmma", "conv_input/wgmma", "conv_weight/wgmma"}) EXPECT_GT(counts[op], 30) << op;
+  }
   RecordProperty("rows", text(counts));
   std::cout << text(counts) << '\n';
 }

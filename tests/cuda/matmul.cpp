@@ -56,7 +56,9 @@ TEST(CudaMatmul, RowsEqualTheReferenceOnWholeNumbers) {
   std::cout << '\n';
   EXPECT_EQ(counts["reference"], 250);
   EXPECT_GT(counts["mma"], 50);
-  if (cuda::device_info().major == 9) EXPECT_GT(counts["wgmma"], 30);
+  if (cuda::device_info().major == 9) {
+    EXPECT_GT(counts["wgmma"], 30);
+  }
 }
 
 }  // namespace

@@ -76,8 +76,10 @@ NamedTensors train(const Group& group, std::int64_t accumulate, ParallelOptions 
     sgd.zero_grad();
   }
   for (const auto& [name, t] : net.state_dict()) results.emplace_back("end." + name, to(clone(t), Device::cpu));
-  if (group.size() > 1) EXPECT_GT(parallel.buckets(), 3u);
-  if (group.size() > 1) EXPECT_GE(parallel.sent_early() + 1, parallel.buckets());
+  if (group.size() > 1) {
+    EXPECT_GT(parallel.buckets(), 3u);
+    EXPECT_GE(parallel.sent_early() + 1, parallel.buckets());
+  }
   return results;
 }
 
@@ -208,7 +210,9 @@ WORKER(collects) {
   parallel.collect();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     ASSERT_EQ(parameters[i].grad().defined(), group.first());
-    if (group.first()) EXPECT_TRUE(equal(parameters[i].grad(), full(parameters[i].shape(), i % 2 ? 0 : 3)));
+    if (group.first()) {
+      EXPECT_TRUE(equal(parameters[i].grad(), full(parameters[i].shape(), i % 2 ? 0 : 3)));
+    }
   }
   fill(net.features.norm0.running_mean, group.rank());
   parallel.broadcast_buffers();
