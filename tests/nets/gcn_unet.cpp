@@ -119,8 +119,9 @@ TEST(GcnUnetStages, ShapesAreThoseOfTheForwardPass) {
   EXPECT_THROW(net(random({1, 1, 16, 16, 16}, {.dtype = DType::f32})), Error);
 }
 
-TEST(GcnUnetStages, ProfilerCountsTheTable) {
-  // Layer by layer the profiler meets the table's multiply-adds; with linear layers merged there are fewer.
+TEST(GcnUnetStages, ProfilerMeetsEveryConvolutionOfTheTable) {
+  // Layer by layer the profiler meets each convolution once. It leaves out taps on padding, which the table counts as the paper
+  // does: less than a fifth in this small volume. With linear layers merged there are fewer multiply-adds.
   GcnUnetOptions o = small();
   const Shape shape{1, 2, 16, 16, 8};
   double counted[2] = {}, table = 0;
@@ -136,12 +137,18 @@ TEST(GcnUnetStages, ProfilerCountsTheTable) {
     profiler::enable(true);
     net.forward(random(shape, {.dtype = DType::f32}));
     profiler::enable(false);
+    std::int64_t met = 0, kernels = 0;
     for (const auto& e : profiler::events())
-      if (e.op == std::string("conv")) counted[fused] += e.flops / 2;
+      if (e.op == std::string("conv")) counted[fused] += e.flops / 2, ++met;
     profiler::clear();
+    for (const auto& [name, p] : net.named_parameters()) kernels += p.rank() == 5;
+    if (!fused) {
+      EXPECT_EQ(met, kernels);
+    }
   }
-  EXPECT_EQ(counted[0], table);
-  EXPECT_LT(counted[1], 0.95 * table);
+  EXPECT_LT(counted[0], table);
+  EXPECT_GT(counted[0], 0.8 * table);
+  EXPECT_LT(counted[1], 0.95 * counted[0]);
 }
 
 TEST(GcnUnetFused, MergedLinearLayersComputeTheSame) {
