@@ -74,23 +74,6 @@ Descriptor convolution_of(const ConvProblem& p) {
   return d;
 }
 
-/// y = sums + bias, one value per channel.
-Descriptor addition_of(const Descriptor& sums, const Descriptor& bias, const Descriptor& y) {
-  Descriptor add(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-  const auto mode = CUDNN_POINTWISE_ADD;
-  const auto type = CUDNN_DATA_FLOAT;
-  add.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
-  add.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type);
-  add.finalize();
-  Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, add);
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, sums);
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias);
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
-  operation.finalize();
-  return operation;
-}
-
 }  // namespace
 
 int ConvProblem::rank() const {
@@ -124,7 +107,7 @@ std::shared_ptr<const Plan> make_plan(const ConvProblem& p, const std::string& d
     const Descriptor bias = channels_last(bias_id, g.dtype, 1, g.out_channels, {1, 1, 1}, rank, p.alignment);
     operations.push_back(operation_with(sums));
     if (!operations.front().try_finalize()) return nullptr;
-    operations.push_back(addition_of(sums, bias, y));
+    operations.push_back(pointwise(CUDNN_POINTWISE_ADD, sums, &bias, y));
   } else {
     operations.push_back(operation_with(y));
     if (!operations.front().try_finalize()) return nullptr;
@@ -157,12 +140,6 @@ std::shared_ptr<const Plan> plan_of(const ConvProblem& p) {
   const std::scoped_lock lock(guard);
   const auto found = known.find(p);
   return found != known.end() ? found->second : known[p] = make_plan(p);
-}
-
-std::int64_t alignment_of(std::initializer_list<const void*> pointers) {
-  std::uintptr_t bits = 16;
-  for (const void* p : pointers) bits |= reinterpret_cast<std::uintptr_t>(p);
-  return static_cast<std::int64_t>(bits & ~(bits - 1));
 }
 
 ConvProblem problem(ConvPass pass, const View& x, const Shape& w, const View& y, const ConvSpec& spec, bool bias,

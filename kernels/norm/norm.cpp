@@ -3,6 +3,7 @@
 
 #include "kernels/dispatch.h"
 #include "kernels/norm/cuda.h"
+#include "kernels/norm/cudnn.h"
 #include "kernels/norm/ranks.h"
 #include "kernels/norm/rows.h"
 #include "kernels/pointwise/pointwise.h"
@@ -38,6 +39,9 @@ constexpr Impl<NormStatistics> statistics_rows[] = {
 constexpr Impl<NormApply> apply_rows[] = {
 #if CUBOID_CUDA
     {"rows", Device::cuda, both_lie<is_rows>, cuda::rows::norm_apply},
+#if CUBOID_CUDNN
+    {"cudnn", Device::cuda, cudnn::norm_apply_fits, cudnn::norm_apply},
+#endif
     {"reference", Device::cuda, always, cuda::norm_apply},
 #endif
     {"rows", Device::cpu, both_lie<is_rows>, cpu::rows::norm_apply},
@@ -47,6 +51,9 @@ constexpr Impl<NormApply> apply_rows[] = {
 constexpr Impl<NormBackward> backward_rows[] = {
 #if CUBOID_CUDA
     {"rows", Device::cuda, all_lie<is_rows>, cuda::rows::norm_backward},
+#if CUBOID_CUDNN
+    {"cudnn", Device::cuda, cudnn::norm_backward_fits, cudnn::norm_backward},
+#endif
     {"reference", Device::cuda, always, cuda::norm_backward},
 #endif
     {"rows", Device::cpu, all_lie<is_rows>, cpu::rows::norm_backward},

@@ -7,6 +7,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/layout.h"
 #include "kernels/pool/cuda.h"
+#include "kernels/pool/cudnn.h"
 #include "kernels/pool/rows.h"
 #include "kernels/reduce/reduce.h"
 
@@ -53,6 +54,9 @@ bool avg_fits(const View& x, const Out& y, const PoolSpec&) { return channels_la
 constexpr Impl<AvgPool> avg_rows[] = {
 #if CUBOID_CUDA
     {"packets", Device::cuda, cuda::packets::avg_pool_fits, cuda::packets::avg_pool},
+#if CUBOID_CUDNN
+    {"cudnn", Device::cuda, cudnn::avg_pool_fits, cudnn::avg_pool},
+#endif
     {"reference", Device::cuda, always, cuda::avg_pool},
 #endif
     {"rows", Device::cpu, avg_fits, cpu::rows::avg_pool},
@@ -61,6 +65,9 @@ constexpr Impl<AvgPool> avg_rows[] = {
 constexpr Impl<AvgPoolBackward> avg_backward_rows[] = {
 #if CUBOID_CUDA
     {"packets", Device::cuda, cuda::packets::avg_pool_backward_fits, cuda::packets::avg_pool_backward},
+#if CUBOID_CUDNN
+    {"cudnn", Device::cuda, cudnn::avg_pool_backward_fits, cudnn::avg_pool_backward},
+#endif
     {"reference", Device::cuda, always, cuda::avg_pool_backward},
 #endif
     {"rows", Device::cpu, avg_fits, cpu::rows::avg_pool_backward},

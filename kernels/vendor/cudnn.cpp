@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -62,6 +63,8 @@ bool usable(DType dtype, int spatial_rank, bool tf32) {
   return false;
 }
 
+bool usable() { return usable(DType::f32, 2, false); }
+
 // ---- descriptors -------------------------------------------------------------------------------
 
 Descriptor::Descriptor(int type) {
@@ -117,6 +120,29 @@ Descriptor tensor(std::int64_t id, DType dtype, const Shape& shape, const Stride
   if (is_virtual) d.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
   d.finalize();
   return d;
+}
+
+std::int64_t alignment_of(std::initializer_list<const void*> pointers) {
+  std::uintptr_t bits = 16;
+  for (const void* p : pointers) bits |= reinterpret_cast<std::uintptr_t>(p);
+  return static_cast<std::int64_t>(bits & ~(bits - 1));
+}
+
+Descriptor pointwise(int mode, const Descriptor& a, const Descriptor* b, const Descriptor& out, double slope) {
+  Descriptor function(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+  const auto type = CUDNN_DATA_FLOAT;
+  const auto what = static_cast<cudnnPointwiseMode_t>(mode);
+  function.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &what);
+  function.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type);
+  if (slope != 0) function.set(CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, CUDNN_TYPE_DOUBLE, 1, &slope);
+  function.finalize();
+  Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, function);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, a);
+  if (b) operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, out);
+  operation.finalize();
+  return operation;
 }
 
 // ---- plans -------------------------------------------------------------------------------------
@@ -242,7 +268,16 @@ std::shared_ptr<const Plan> Plan::find(const std::vector<Descriptor>& operations
   return nullptr;
 }
 
-void Plan::run(std::initializer_list<Binding> tensors) const {
+std::shared_ptr<const Plan> kept_plan(PlanOwner owner, const std::vector<std::int64_t>& key,
+                                      const std::function<std::shared_ptr<const Plan>()>& make) {
+  static std::mutex guard;
+  static auto& known = *new std::map<std::pair<PlanOwner, std::vector<std::int64_t>>, std::shared_ptr<const Plan>>;
+  const std::scoped_lock lock(guard);
+  const auto found = known.find({owner, key});
+  return found != known.end() ? found->second : known[{owner, key}] = make();
+}
+
+void Plan::run(const std::vector<Binding>& tensors) const {
   const Scratch<char> workspace(workspace_, Device::cuda);
   std::vector<std::int64_t> ids;
   std::vector<const void*> pointers;

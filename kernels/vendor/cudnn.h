@@ -5,6 +5,7 @@
 // A plan is an engine of cuDNN for one graph of operations on tensors of fixed shapes. It is found by cuDNN's heuristics, which
 // takes milliseconds, and kept.
 #pragma once
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -21,6 +22,8 @@ std::string text_of_version(int version);
 std::string refusal(int version, DType dtype, int spatial_rank, bool tf32);
 /// True when there is a device and no reason against; says the reason once on standard error.
 bool usable(DType dtype, int spatial_rank, bool tf32);
+/// The same for what is no convolution: no version since 9.0 is known to be wrong.
+bool usable();
 
 /// A descriptor of cuDNN that is being filled in. Failures throw DeviceError with cuDNN's own words.
 class Descriptor {
@@ -44,6 +47,12 @@ Descriptor tensor(std::int64_t id, DType dtype, const Shape& shape, const Stride
                   std::int64_t alignment = 16);
 /// cuDNN's number for a type.
 int data_type(DType dtype);
+/// What all of these are multiples of: a power of two up to 16.
+std::int64_t alignment_of(std::initializer_list<const void*> pointers);
+
+/// One step of a graph, computed in f32: out = a MODE b, b repeated where its extent is 1, or out = MODE(a) without b.
+/// `mode` is a cudnnPointwiseMode_t; `slope` is that of a ReLU where its argument is negative.
+Descriptor pointwise(int mode, const Descriptor& a, const Descriptor* b, const Descriptor& out, double slope = 0);
 
 struct PlanOptions {
   bool deterministic = false;        // engines that say they are
@@ -62,7 +71,7 @@ class Plan {
     std::int64_t id;
     const void* pointer;
   };
-  void run(std::initializer_list<Binding> tensors) const;
+  void run(const std::vector<Binding>& tensors) const;
   std::int64_t workspace() const { return workspace_; }
   /// cuDNN's number of the engine, and what it says of it.
   std::string engine() const { return engine_; }
@@ -74,5 +83,10 @@ class Plan {
   std::int64_t workspace_;
   std::string engine_;
 };
+
+/// The plan that `key` stands for in a room, or what `make` finds, kept.
+enum class PlanOwner : std::int64_t { pool, norm };
+std::shared_ptr<const Plan> kept_plan(PlanOwner owner, const std::vector<std::int64_t>& key,
+                                      const std::function<std::shared_ptr<const Plan>()>& make);
 
 }  // namespace cuboid::cudnn
