@@ -25,30 +25,29 @@ Descriptor per_channel(const NormProblem& p, std::int64_t id) {
   return tensor(id, DType::f32, shape, dense_strides(shape, Layout::channels_last), false, 4);
 }
 
-/// y = act((x - mean) * rstd * weight + bias), step by step.
-std::vector<Descriptor> apply_steps(const NormProblem& p) {
+/// y = act((x - mean) * rstd * weight + bias), step by step; or the gradient of act, from that of y.
+std::vector<Descriptor> steps_of(const NormProblem& p) {
   struct Step {
     int mode;
-    std::int64_t operand = 0;  // 0: none
+    std::int64_t operand;
   };
   std::vector<Step> steps{{CUDNN_POINTWISE_SUB, norm_mean_id}, {CUDNN_POINTWISE_MUL, norm_rstd_id}};
   if (p.weight) steps.push_back({CUDNN_POINTWISE_MUL, norm_weight_id});
   if (p.bias) steps.push_back({CUDNN_POINTWISE_ADD, norm_bias_id});
-  if (p.slope != 1) steps.push_back({CUDNN_POINTWISE_RELU_FWD});
+  const bool activated = p.slope != 1;
   std::vector<Descriptor> operations;
   Descriptor from = activation(p, norm_x_id);
   for (const Step& step : steps) {
-    const auto done = static_cast<std::int64_t>(operations.size());
-    const bool last = &step == &steps.back();
-    const Descriptor to = last ? activation(p, norm_y_id) : intermediate(p, norm_steps_id + done);
-    if (step.operand) {
-      const Descriptor operand = per_channel(p, step.operand);
-      operations.push_back(pointwise(step.mode, from, &operand, to));
-    } else {
-      operations.push_back(pointwise(step.mode, from, nullptr, to, p.slope));
-    }
+    const bool last = &step == &steps.back() && !activated;
+    const Descriptor operand = per_channel(p, step.operand);
+    const Descriptor to =
+        last ? activation(p, norm_y_id) : intermediate(p, norm_steps_id + static_cast<std::int64_t>(operations.size()));
+    operations.push_back(pointwise(step.mode, from, &operand, to));
     from = to;
   }
+  if (p.pass == NormPass::activation_gradient)
+    operations.push_back(relu_backward(activation(p, norm_g_id), from, activation(p, norm_y_id), p.slope));
+  else if (activated) operations.push_back(pointwise(CUDNN_POINTWISE_RELU_FWD, from, nullptr, activation(p, norm_y_id), p.slope));
   return operations;
 }
 
@@ -68,13 +67,21 @@ Descriptor backward_of(const NormProblem& p) {
 }
 
 std::shared_ptr<const Plan> plan_of(const NormProblem& p) {
-  const std::vector<std::int64_t> key{p.backward, static_cast<std::int64_t>(p.dtype),   p.rows,      p.channels,     p.weight,
-                                      p.bias,     std::bit_cast<std::int64_t>(p.slope), p.alignment, p.deterministic};
+  const std::vector<std::int64_t> key{static_cast<std::int64_t>(p.pass),
+                                      static_cast<std::int64_t>(p.dtype),
+                                      p.rows,
+                                      p.channels,
+                                      p.weight,
+                                      p.bias,
+                                      std::bit_cast<std::int64_t>(p.slope),
+                                      p.alignment,
+                                      p.deterministic};
   return kept_plan(PlanOwner::norm, key, [&] { return make_plan(p); });
 }
 
-NormProblem problem(const View& x, const View& weight, const View& bias, double slope, std::int64_t alignment) {
-  return {.dtype = x.dtype,
+NormProblem problem(NormPass pass, const View& x, const View& weight, const View& bias, double slope, std::int64_t alignment) {
+  return {.pass = pass,
+          .dtype = x.dtype,
           .rows = x.size() / x.shape[1],
           .channels = x.shape[1],
           .weight = weight.data != nullptr,
@@ -83,10 +90,15 @@ NormProblem problem(const View& x, const View& weight, const View& bias, double 
           .alignment = alignment,
           .deterministic = dispatch::deterministic()};
 }
-NormProblem backward_problem(const View& g, const View& x, const View& weight, const View& dx) {
-  NormProblem p = problem(x, weight, {}, 1, alignment_of({g.data, x.data, dx.data}));
-  p.backward = true;
-  return p;
+NormProblem apply_problem(const View& x, const View& weight, const View& bias, const View& y, double slope) {
+  return problem(NormPass::apply, x, weight, bias, slope, alignment_of({x.data, y.data}));
+}
+NormProblem gradient_problem(const View& g, const View& x, const View& weight, const View& bias, double slope) {
+  return problem(NormPass::activation_gradient, x, weight, bias, slope, alignment_of({g.data, x.data}));
+}
+/// `g` is aligned like what the allocator gives where an activation's gradient takes its place.
+NormProblem backward_problem(const void* g, const View& x, const View& weight, const View& dx) {
+  return problem(NormPass::backward, x, weight, {}, 1, alignment_of({g, x.data, dx.data}));
 }
 
 bool lie_in_rows(const View& x, const View& y) {
@@ -101,7 +113,7 @@ bool dense(std::initializer_list<const View*> views) {
 }  // namespace
 
 std::vector<Descriptor> operations_of(const NormProblem& p) {
-  if (!p.backward) return apply_steps(p);
+  if (p.pass != NormPass::backward) return steps_of(p);
   Descriptor operation = backward_of(p);
   if (!operation.try_finalize()) return {};
   return {operation};
@@ -113,31 +125,46 @@ std::shared_ptr<const Plan> make_plan(const NormProblem& p, const std::string& d
   return Plan::find(operations, {.deterministic = p.deterministic, .device_json = device_json});
 }
 
+namespace {
+/// What the steps read, besides y or g.
+std::vector<Plan::Binding> operands(const View& x, const View& mean, const View& rstd, const View& weight, const View& bias) {
+  std::vector<Plan::Binding> tensors{{norm_x_id, x.data}, {norm_mean_id, mean.data}, {norm_rstd_id, rstd.data}};
+  if (weight.data) tensors.push_back({norm_weight_id, weight.data});
+  if (bias.data) tensors.push_back({norm_bias_id, bias.data});
+  return tensors;
+}
+}  // namespace
+
 bool norm_apply_fits(const View& x, const View& mean, const View& rstd, const View& weight, const View& bias, const Out& y,
                      double slope) {
   return mean.shape[0] == 1 && lie_in_rows(x, y) && dense({&mean, &rstd, &weight, &bias}) && slope >= 0 && slope <= 1 &&
-         usable() && plan_of(problem(x, weight, bias, slope, alignment_of({x.data, y.data})));
+         usable() && plan_of(apply_problem(x, weight, bias, y, slope));
 }
 void norm_apply(const View& x, const View& mean, const View& rstd, const View& weight, const View& bias, const Out& y,
                 double slope) {
-  const auto plan = plan_of(problem(x, weight, bias, slope, alignment_of({x.data, y.data})));
-  std::vector<Plan::Binding> tensors{
-      {norm_x_id, x.data}, {norm_mean_id, mean.data}, {norm_rstd_id, rstd.data}, {norm_y_id, y.data}};
-  if (weight.data) tensors.push_back({norm_weight_id, weight.data});
-  if (bias.data) tensors.push_back({norm_bias_id, bias.data});
-  plan->run(tensors);
+  auto tensors = operands(x, mean, rstd, weight, bias);
+  tensors.push_back({norm_y_id, y.data});
+  plan_of(apply_problem(x, weight, bias, y, slope))->run(tensors);
 }
 
-bool norm_backward_fits(const View& g, const View& x, const View& mean, const View& rstd, const View& weight, const View&,
+bool norm_backward_fits(const View& g, const View& x, const View& mean, const View& rstd, const View& weight, const View& bias,
                         const Out& dx, const Out& dweight, const Out& dbias, double slope, bool batch) {
-  return batch && slope == 1 && mean.shape[0] == 1 && weight.data && dx.data && lie_in_rows(x, g) && lie_in_rows(x, dx) &&
-         dense({&mean, &rstd, &weight, &dweight, &dbias}) && usable() && plan_of(backward_problem(g, x, weight, dx));
+  return batch && slope >= 0 && slope <= 1 && mean.shape[0] == 1 && weight.data && dx.data && lie_in_rows(x, g) &&
+         lie_in_rows(x, dx) && dense({&mean, &rstd, &weight, &bias, &dweight, &dbias}) && usable() &&
+         (slope == 1 || plan_of(gradient_problem(g, x, weight, bias, slope))) &&
+         plan_of(backward_problem(slope == 1 ? g.data : nullptr, x, weight, dx));
 }
-void norm_backward(const View& g, const View& x, const View& mean, const View& rstd, const View& weight, const View&,
-                   const Out& dx, const Out& dweight, const Out& dbias, double, bool) {
-  plan_of(backward_problem(g, x, weight, dx))
+void norm_backward(const View& g, const View& x, const View& mean, const View& rstd, const View& weight, const View& bias,
+                   const Out& dx, const Out& dweight, const Out& dbias, double slope, bool) {
+  const Scratch<char> inner(slope == 1 ? 0 : g.bytes(), Device::cuda);
+  if (slope != 1) {
+    auto tensors = operands(x, mean, rstd, weight, bias);
+    tensors.insert(tensors.end(), {{norm_g_id, g.data}, {norm_y_id, inner.data()}});
+    plan_of(gradient_problem(g, x, weight, bias, slope))->run(tensors);
+  }
+  plan_of(backward_problem(slope == 1 ? g.data : nullptr, x, weight, dx))
       ->run({{norm_x_id, x.data},
-             {norm_g_id, g.data},
+             {norm_g_id, slope == 1 ? g.data : inner.data()},
              {norm_mean_id, mean.data},
              {norm_rstd_id, rstd.data},
              {norm_weight_id, weight.data},

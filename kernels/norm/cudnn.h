@@ -12,15 +12,19 @@ namespace cuboid::cudnn {
 /// Statistics shared by all samples: for those of each sample cuDNN has no engine.
 bool norm_apply_fits(const View& x, const View& mean, const View& rstd, const View& weight, const View& bias, const Out& y,
                      double slope);
-/// Batch norm by the batch's own statistics, with weights and without an activation, dx wanted.
+/// Batch norm by the batch's own statistics, with weights, dx wanted. With an activation the gradient through it is a pass of its
+/// own, rounded to x's type.
 bool norm_backward_fits(const View& g, const View& x, const View& mean, const View& rstd, const View& weight, const View& bias,
                         const Out& dx, const Out& dweight, const Out& dbias, double slope, bool batch);
 NormApply norm_apply;
 NormBackward norm_backward;
 
+/// The activation's gradient is that with respect to what goes into it.
+enum class NormPass : std::uint8_t { apply, activation_gradient, backward };
+
 /// What a plan is made for: x is [rows, channels].
 struct NormProblem {
-  bool backward = false;
+  NormPass pass = NormPass::apply;
   DType dtype = DType::f32;
   std::int64_t rows = 1, channels = 1;
   bool weight = true, bias = true;

@@ -128,7 +128,8 @@ std::int64_t alignment_of(std::initializer_list<const void*> pointers) {
   return static_cast<std::int64_t>(bits & ~(bits - 1));
 }
 
-Descriptor pointwise(int mode, const Descriptor& a, const Descriptor* b, const Descriptor& out, double slope) {
+namespace {
+Descriptor function_of(int mode, double slope) {
   Descriptor function(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
   const auto type = CUDNN_DATA_FLOAT;
   const auto what = static_cast<cudnnPointwiseMode_t>(mode);
@@ -136,11 +137,26 @@ Descriptor pointwise(int mode, const Descriptor& a, const Descriptor* b, const D
   function.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type);
   if (slope != 0) function.set(CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, CUDNN_TYPE_DOUBLE, 1, &slope);
   function.finalize();
+  return function;
+}
+}  // namespace
+
+Descriptor pointwise(int mode, const Descriptor& a, const Descriptor* b, const Descriptor& out, double slope) {
   Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, function);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, function_of(mode, slope));
   operation.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, a);
   if (b) operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
   operation.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, out);
+  operation.finalize();
+  return operation;
+}
+
+Descriptor relu_backward(const Descriptor& g, const Descriptor& x, const Descriptor& dx, double slope) {
+  Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, function_of(CUDNN_POINTWISE_RELU_BWD, slope));
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, g);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, dx);
   operation.finalize();
   return operation;
 }

@@ -53,6 +53,8 @@ std::int64_t alignment_of(std::initializer_list<const void*> pointers);
 /// One step of a graph, computed in f32: out = a MODE b, b repeated where its extent is 1, or out = MODE(a) without b.
 /// `mode` is a cudnnPointwiseMode_t; `slope` is that of a ReLU where its argument is negative.
 Descriptor pointwise(int mode, const Descriptor& a, const Descriptor* b, const Descriptor& out, double slope = 0);
+/// dx = x > 0 ? g : slope * g
+Descriptor relu_backward(const Descriptor& g, const Descriptor& x, const Descriptor& dx, double slope);
 
 struct PlanOptions {
   bool deterministic = false;        // engines that say they are

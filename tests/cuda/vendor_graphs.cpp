@@ -56,8 +56,10 @@ constexpr NormCase norm_cases[] = {
     {"odd", {.rows = 7 * 5 * 5 * 3, .channels = 24, .slope = 0.01}},
     {"no bias", {.rows = 4096, .channels = 32, .bias = false}},
     {"neither", {.rows = 4096, .channels = 32, .weight = false, .bias = false}},
-    {"backward", {.backward = true, .rows = 8 * 32 * 32 * 32, .channels = 64}},
-    {"backward, odd", {.backward = true, .rows = 7 * 5 * 5 * 3, .channels = 24}},
+    {"activation's gradient", {.pass = NormPass::activation_gradient, .rows = 8 * 32 * 32 * 32, .channels = 64, .slope = 0}},
+    {"leaky one's, odd", {.pass = NormPass::activation_gradient, .rows = 7 * 5 * 5 * 3, .channels = 24, .slope = 0.01}},
+    {"backward", {.pass = NormPass::backward, .rows = 8 * 32 * 32 * 32, .channels = 64}},
+    {"backward, odd", {.pass = NormPass::backward, .rows = 7 * 5 * 5 * 3, .channels = 24}},
 };
 
 /// The engines of these graphs are compiled when they are asked for, which takes CUDA's driver.
@@ -156,15 +158,19 @@ TEST_F(CudnnRows, NormsAreOurs) {
       cuda::norm_apply(x.view(), mean.view(), rstd.view(), weight.view(), bias.view(), Out(own.mutate()), slope);
       EXPECT_TRUE(close(y, own, tolerance(dtype))) << dtype << slope;
     }
-    Tensor got[3], own[3];
-    for (Tensor* t : {got, own}) t[0] = result(shape, dtype), t[1] = result(one, DType::f32), t[2] = result(one, DType::f32);
-    ASSERT_TRUE(norm_backward_fits(g.view(), x.view(), mean.view(), rstd.view(), weight.view(), bias.view(), Out(got[0].mutate()),
-                                   Out(got[1].mutate()), Out(got[2].mutate()), 1, true));
-    cudnn::norm_backward(g.view(), x.view(), mean.view(), rstd.view(), weight.view(), bias.view(), Out(got[0].mutate()),
-                         Out(got[1].mutate()), Out(got[2].mutate()), 1, true);
-    cuda::norm_backward(g.view(), x.view(), mean.view(), rstd.view(), weight.view(), bias.view(), Out(own[0].mutate()),
-                        Out(own[1].mutate()), Out(own[2].mutate()), 1, true);
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(close(got[i], own[i], tolerance(dtype))) << dtype << " result " << i;
+    for (const double slope : {1., 0., 0.01}) {
+      Tensor got[3], own[3];
+      for (Tensor* t : {got, own}) t[0] = result(shape, dtype), t[1] = result(one, DType::f32), t[2] = result(one, DType::f32);
+      const auto backward = [&](NormBackward* row, Tensor* t) {
+        row(g.view(), x.view(), mean.view(), rstd.view(), weight.view(), bias.view(), Out(t[0].mutate()), Out(t[1].mutate()),
+            Out(t[2].mutate()), slope, true);
+      };
+      ASSERT_TRUE(norm_backward_fits(g.view(), x.view(), mean.view(), rstd.view(), weight.view(), bias.view(),
+                                     Out(got[0].mutate()), Out(got[1].mutate()), Out(got[2].mutate()), slope, true));
+      backward(cudnn::norm_backward, got);
+      backward(cuda::norm_backward, own);
+      for (int i = 0; i < 3; ++i) EXPECT_TRUE(close(got[i], own[i], tolerance(dtype))) << dtype << slope << " result " << i;
+    }
   }
 }
 
