@@ -47,6 +47,8 @@ bool has_bf16() {
 
 Words plain_environment(int threads) { return {"OMP_NUM_THREADS=" + std::to_string(threads), "OMP_PROC_BIND=true"}; }
 
+/// Unbound: libgomp would bind the process' first thread to one core, and our threads would find no other.
+Words own_environment(int threads) { return {"OMP_NUM_THREADS=" + std::to_string(threads)}; }
 Words tuned_environment(int threads) {
   Words all = plain_environment(threads);
   all.push_back(
@@ -62,7 +64,7 @@ std::vector<Contender> contenders(const Programs& programs, const Case& c, const
     if (dtype == std::string("bf16") && !options.bf16) continue;
     all.push_back({{.id = std::string("cuboid/") + dtype, .library = "cuboid", .dtype = dtype, .layout = "channels_last"},
                    {programs.cuboid.string(), "serve", c.name, mode, dtype, file},
-                   plain_environment(options.threads)});
+                   own_environment(options.threads)});
   }
   if (!c.in_libtorch) return all;
   for (const bool tuned : {true, false})
