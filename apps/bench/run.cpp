@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 struct RunOptions {
-  std::string filter, out, programs;
+  std::string filter, out, programs, command;
   std::int64_t rounds = 7;
   double seconds = 3, keep_above = 0.95;
   bool quick = false, bf16 = true, list = false, lean = true, all = false;
@@ -147,8 +147,7 @@ int run(RunOptions o, const Common& common) {
   const double turns = bench::expected_turns(sides, o.measure);
   bench::Result result;
   result.date = utc_now();
-  result.command = command_line();
-  result.command = "cuboid" + result.command.substr(std::min(result.command.find(' '), result.command.size()));
+  result.command = o.command;
   result.machine = machine_json(o.measure.threads);
   result.quick = o.quick;
   result.options = Json::object({{"rounds", o.rounds}, {"seconds", o.seconds}, {"keep_above", o.keep_above}});
@@ -188,6 +187,19 @@ int run(RunOptions o, const Common& common) {
   return success;
 }
 
+/// What measured this, without where it was put or how it was shown.
+std::string repeatable(const Arguments& arguments) {
+  Arguments words = {"cuboid", "bench"};
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    if (word == "-o" || word == "--out" || word == "--programs") ++i;
+    if (word == "-o" || word == "-q" || word == "--quiet" || word == "--json") continue;
+    if (word.starts_with("--out") || word.starts_with("--programs")) continue;
+    words.push_back(word);
+  }
+  return command_line(words);
+}
+
 }  // namespace
 
 int bench(const Arguments& arguments) {
@@ -196,7 +208,7 @@ int bench(const Arguments& arguments) {
   Options options(
       "bench",
       "Times whole nets in Cuboid and in LibTorch, in turns, and says how sure the ratios are. The numbers must agree "
-      "first. Takes about 12 minutes; nothing else should run meanwhile.");
+      "first. Takes about 20 minutes; nothing else should run meanwhile.");
   options.other_commands(command_names());
   options.example("cuboid bench", "every row; results in runs/NNN-bench");
   options.example("cuboid bench --quick", "three minutes: fewer rounds, no large nets, LibTorch's best layouts only");
@@ -223,6 +235,7 @@ int bench(const Arguments& arguments) {
     if (options.origin("seconds") == Origin::standard) o.seconds = 1;
   }
   if (common.dry_run) return std::cout << options.origin_table(), success;
+  o.command = repeatable(arguments);
   return run(o, common);
 }
 
