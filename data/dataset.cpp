@@ -10,34 +10,12 @@
 
 #include "core/parallel.h"
 #include "data/crop.h"
+#include "data/fingerprint.h"
 #include "data/formats/npy.h"
 #include "data/volume.h"
 
 namespace cuboid {
 namespace {
-
-/// FNV-1a, 64 bits, mixed once more at the end.
-class Hash {
- public:
-  void add(std::string_view text) {
-    for (const char c : text) step(static_cast<unsigned char>(c));
-    step(0xff);  // not a UTF-8 byte: separates the fields
-  }
-  void add(std::int64_t value) { add(std::to_string(value)); }
-  std::string text() const {
-    std::uint64_t x = state_;
-    x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdu;
-    x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53u;
-    x ^= x >> 33;
-    std::string hex;
-    for (int shift = 60; shift >= 0; shift -= 4) hex += "0123456789abcdef"[(x >> shift) & 15];
-    return hex;
-  }
-
- private:
-  void step(unsigned char byte) { state_ = (state_ ^ byte) * 0x100000001b3u; }
-  std::uint64_t state_ = 0xcbf29ce484222325u;
-};
 
 /// Means over k x k x k voxels of f32 [C,D,H,W].
 Tensor shrunk(const Tensor& x, std::int64_t k, const std::string& name) {
@@ -228,18 +206,16 @@ void Dataset::verify() const {
 
 std::string Dataset::fingerprint() const {
   std::call_once(state_->print_once, [&] {
-    Hash hash;
-    for (const auto& name : state_->class_names) hash.add(name);
+    Fingerprint print;
+    for (const auto& name : state_->class_names) print.add(name);
     for (const auto& s : state_->samples) {
-      hash.add(s.name);
-      hash.add(s.group);
-      hash.add(s.label);
-      hash.add(s.held_out ? "held out" : "");
-      std::error_code missing;
-      const auto bytes = std::filesystem::file_size(s.file, missing);
-      hash.add(missing ? -1 : static_cast<std::int64_t>(bytes));
+      print.add(s.name);
+      print.add(s.group);
+      print.add(s.label);
+      print.add(s.held_out ? "held out" : "");
+      print.add_size(s.file);
     }
-    state_->fingerprint = hash.text();
+    state_->fingerprint = print.text();
   });
   return state_->fingerprint;
 }

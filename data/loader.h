@@ -8,6 +8,7 @@
 
 #include "data/augment.h"
 #include "data/dataset.h"
+#include "data/loader_plan.h"
 
 namespace cuboid {
 
@@ -18,9 +19,6 @@ struct Batch {
   std::int64_t epoch = 0, position = 0;
   std::int64_t total = 0;  // samples of this batch on all ranks
 };
-
-/// How `total` samples in a row are dealt to so many ranks: rank r gets [total * r / ranks, total * (r + 1) / ranks).
-std::vector<std::int64_t> samples_by_rank(std::int64_t total, int ranks);
 
 struct LoaderOptions {
   std::int64_t batch = 8;  // of all ranks together
@@ -34,11 +32,6 @@ struct LoaderOptions {
   /// One of several processes that share each batch. A last batch with fewer samples than ranks is left out, because a rank
   /// without any could not take part in the step; with `shuffle` other samples are left out in the next epoch.
   int rank = 0, ranks = 1;
-};
-
-/// The next batch to come; all that is needed to continue.
-struct LoaderState {
-  std::int64_t epoch = 0, position = 0;
 };
 
 class Loader {

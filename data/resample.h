@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Volumes on another grid that covers the same space.
+#pragma once
+#include "core/tensor.h"
+
+namespace cuboid {
+
+/// linear: f32; where the new voxels are larger, all old ones under a triangle as wide as two new ones count, so that nothing
+/// aliases. nearest: any dtype, kept; for labels.
+enum class Resampling : std::uint8_t { linear, nearest };
+
+/// x [D,H,W] or [C,D,H,W] to `size` (D,H,W). Corners of the volume, not centres of its first voxels, keep their place.
+Tensor resample(const Tensor& x, const Shape& size, Resampling how);
+
+}  // namespace cuboid
