@@ -36,11 +36,12 @@ enum class ColourMap { viridis, jet };
 struct OverlayOptions {
   ColourMap colours = ColourMap::jet;
   double opacity = 0.45;
-  std::array<double, 3> spacing_um = {0, 0, 0};  // z,y,x; with it a bar of a round length is drawn
-  std::int64_t height = 256;                     // of each plane in pixels, about
+  std::array<double, 3> spacing_um = {0, 0, 0};        // z,y,x; with it a bar of a round length is drawn
+  std::int64_t height = 256;                           // of each plane in pixels, about
+  std::array<std::int64_t, 3> through = {-1, -1, -1};  // z,y,x of the voxel the planes meet in; negative: the map's maximum
 };
 
-/// u8 (H,W,3): the three planes through the map's maximum (xy, xz, yz), grey above and overlaid below, and a colour bar.
+/// u8 (H,W,3): three planes (xy, xz, yz), grey above and overlaid below, and a colour bar.
 Tensor overlay(const Tensor& volume, const Tensor& map, const OverlayOptions& options = {});
 
 }  // namespace cuboid

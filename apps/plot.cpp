@@ -49,6 +49,12 @@ std::string script_of(const Figure& f, const std::string& output) {
   if (f.square) s << "set size ratio 1\n";
   if (f.log_x) s << "set logscale x\n";
   if (f.log_y) s << "set logscale y\n";
+  if (!f.x_ticks.empty()) {
+    s << "set xtics (";
+    for (std::size_t i = 0; i < f.x_ticks.size(); ++i)
+      s << (i ? ", " : "") << quoted(f.x_ticks[i].second) << " " << f.x_ticks[i].first;
+    s << ")\n";
+  }
   if (f.x_low < f.x_high) s << "set xrange [" << f.x_low << ":" << f.x_high << "]\n";
   if (f.y_low < f.y_high) s << "set yrange [" << f.y_low << ":" << f.y_high << "]\n";
   s << "set style fill solid 0.18 noborder\n";

@@ -19,10 +19,16 @@ struct Series {
 struct Figure {
   std::string title, x_label, y_label, y2_label = "";
   std::vector<Series> series;
-  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // equal: chosen from the data
+  std::vector<std::pair<double, std::string>> x_ticks = {};  // words instead of numbers
+  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;       // equal: chosen from the data
   bool square = false, log_x = false, log_y = false;
   int width = 460, height = 320;
 };
+
+/// One column per group: every value a point, behind them the box from the first to the third quartile with the median, whiskers
+/// to the last values within 1.5 times the box's height. NaN is left out.
+Figure strips(const std::string& title, const std::string& y_label,
+              const std::vector<std::pair<std::string, std::vector<double>>>& groups);
 
 /// True when a gnuplot can be run.
 bool available();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <ctime>
 #include <fstream>
@@ -195,5 +196,7 @@ Json environment_manifest(Device device) {
                        {"threads", thread_count()},
                        {"device", device_json(device)}});
 }
+
+Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 }  // namespace cuboid::app

@@ -46,6 +46,9 @@ std::string slug(const std::string& text);
 
 /// What a reader needs to trust and repeat a result: versions, libraries, command line, folder, host, processor, time.
 Json environment_manifest(Device device = Device::cpu);
+/// NaN and infinities become null, which JSON can say.
+Json finite(double value);
+
 /// "2026-11-21T02:03:04Z"
 std::string utc_now();
 
