@@ -133,8 +133,6 @@ Json patients_json(const Predictions& predictions, const EvaluationOptions& opti
 
 }  // namespace
 
-Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
-
 metrics::Probabilities Predictions::probabilities() const {
   metrics::Probabilities all;
   for (const auto& cell : cells) all.push_back(cell.probabilities);

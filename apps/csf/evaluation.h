@@ -54,7 +54,6 @@ std::string summary_text(const Json& summary);
 /// eval/summary.json, eval/curves.json, eval/predictions.csv.
 void write_evaluation(const app::RunFolder& run, const Predictions& predictions, const Json& summary);
 
-/// NaN and infinities become null.
-Json finite(double value);
+using app::finite;
 
 }  // namespace cuboid::csf

@@ -8,6 +8,7 @@
 #include "apps/plot.h"
 #include "apps/report.h"
 #include "apps/text.h"
+#include "apps/training/report.h"
 #include "core/files.h"
 #include "core/profiler.h"
 
@@ -61,7 +62,7 @@ void overview(Page& page, const Json& summary) {
   page.tiles(tiles);
 }
 
-void training(Page& page, const app::RunFolder& run) {
+void training_curves(Page& page, const app::RunFolder& run) {
   std::map<std::int64_t, std::vector<Json>> folds;
   for (const Json& line : run.logged()) folds[line.at("fold").as_int()].push_back(line);
   if (folds.empty()) return;
@@ -249,32 +250,6 @@ void explanations(Page& page, const app::RunFolder& run) {
   page.panels(panels);
 }
 
-void provenance(Page& page, const app::RunFolder& run, const Json& manifest) {
-  page.section("How this was made");
-  const Json& host = manifest.at("host");
-  const auto row = [](const char* name, const std::string& value) {
-    return std::vector<std::string>{name, "<code>" + app::html_escaped(value) + "</code>"};
-  };
-  std::vector<std::vector<std::string>> rows = {
-      row("command", manifest.get("command", "")),
-      row("version", manifest.get("cuboid", "")),
-      row("compiler", manifest.get("compiler", "")),
-      row("seed", std::to_string(manifest.get("seed", 0))),
-      row("started", manifest.get("started", "")),
-      row("processor", host.get("processor", "") + ", " + std::to_string(manifest.get("threads", 0)) + " threads")};
-  if (const Json* data = manifest.find("data"))
-    rows.push_back(row("data", data->get("path", "") + "  (" + std::to_string(data->get("cells", 0)) + " cells, fingerprint " +
-                                   data->get("fingerprint", "") + ")"));
-  if (const Json* seconds = manifest.find("seconds"); seconds && seconds->is_number())
-    rows.push_back(row("time", app::duration_text(seconds->as_double())));
-  if (const Json* peak = manifest.find("peak_memory_bytes"))
-    rows.push_back(row("peak memory", app::bytes_text(peak->as_double())));
-  page.panels({{Page::table({"", ""}, rows), ""}});
-  page.html("<details><summary>every option (run.toml)</summary><pre>" + app::html_escaped(run.read_text("run.toml")) +
-            "</pre></details>\n");
-  page.html("<details><summary>manifest</summary><pre>" + app::html_escaped(manifest.dump(2)) + "</pre></details>\n");
-}
-
 }  // namespace
 
 std::string write_report(const app::RunFolder& run) {
@@ -289,11 +264,11 @@ std::string write_report(const app::RunFolder& run) {
     page.note(
         "The curves are missing: gnuplot was not found (apt install gnuplot-nox, then 'cuboid csf evaluate' on this run). All "
         "numbers are here and in eval/.");
-  training(page, run);
+  training_curves(page, run);
   if (evaluated) quality(page, run, summary);
   if (evaluated) patients(page, summary);
   explanations(page, run);
-  provenance(page, run, manifest);
+  training::add_provenance(page, run, "cells");
   run.write("report.html",
             page.finish("Written by cuboid " + manifest.get("cuboid", "") + ". Research software: not for diagnosis."));
   return (run.path() / "report.html").string();

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/csf/settings.h"
 
-#include "apps/text.h"
-#include "kernels/dispatch.h"
-
 namespace cuboid::csf {
 
 void DataSettings::add(app::Options& options) {
@@ -66,32 +63,10 @@ void TrainSettings::add(app::Options& options) {
   options.add("--dropout", &dropout, "probability in each dense layer").at_least(0).at_most(0.95);
 
   options.section("training");
-  options.add("-e,--epochs", &train.epochs, "passes over the training cells").at_least(1);
-  options.add("-b,--batch-size", &train.batch, "cells per batch, of all processes together").at_least(1).at_most(65536);
-  options.add("--accumulate", &train.accumulate, "batches per optimiser step").at_least(1);
-  options.add("--optimiser", &train.optimiser, "which").choices({"sgd", "adam", "adamw"});
-  options.add("--lr", &train.lr, "learning rate").at_least(0);
-  options.add("--momentum", &train.momentum, "of sgd").at_least(0).at_most(1);
-  options.add("--nesterov", &train.nesterov, "sgd looks ahead");
-  options.add("--weight-decay", &train.weight_decay, "coupled for sgd and adam, decoupled for adamw").at_least(0);
-  options.add("--decay-norms", &train.decay_vectors, "weight decay also on norms and biases");
-  options.add("--schedule", &train.schedule, "of the learning rate")
-      .choices({"constant", "cosine", "step", "polynomial", "plateau"});
-  options.add("--schedule-length", &train.schedule_length, "steps (or epochs) of a cosine; 0 = the whole run").at_least(0);
-  options.add("--schedule-per-epoch", &train.schedule_per_epoch, "the schedule counts epochs");
-  options.add("--warmup", &train.warmup, "steps of linear warm-up").at_least(0);
-  options.add("--gamma", &train.gamma, "factor of step and plateau").at_least(0).at_most(1);
-  options.add("--step-size", &train.step_size, "of the step schedule, 0 = a third of the run").at_least(0);
-  options.add("--plateau-patience", &train.plateau_patience, "epochs").at_least(0);
-  options.add("--clip", &train.clip, "largest gradient norm, 0 = no limit").at_least(0);
-  options.add("--ema", &train.ema, "decay of averaged weights, 0 = off; 0.99 suits short runs").at_least(0).at_most(0.99999999);
+  run.add_loop(options, "cells");
   options.add("--label-smoothing", &train.label_smoothing, "share of the target spread over all classes").at_least(0).at_most(1);
   options.add("--class-weights", &class_weights, "of the loss").choices({"none", "balanced"});
-  options.add("--patience", &train.patience, "epochs without improvement before the end, 0 = never stop").at_least(0);
-  options.add("--best-by", &best_by, "which validation metric chooses the weights")
-      .choices({"loss", "auroc", "accuracy", "balanced-accuracy"});
-  options.add("--precision", &precision, "of convolutions; tf32: on a CUDA device").choices({"fp32", "tf32", "bf16"});
-  options.add("--graph", &train.graph, "on a CUDA device: each step as one CUDA graph");
+  run.add_stopping(options, metric_names);
   options.add("--carry-over", &carry_over, "start each fold from the one before, as the original did: leaks test cells");
 
   options.section("augmentation");
@@ -106,33 +81,13 @@ void TrainSettings::add(app::Options& options) {
 
   options.add("--tta", &tta, "predictions average over views of a cell").choices(tta_names);
 
-  options.section("run");
-  options.add("--name", &name, "of the run folder; default: the data's name");
-  options.add("--runs", &runs, "folder of run folders");
-  options.add("-o,--output", &output, "exactly this folder instead of a numbered one").not_saved();
-  options.add("--overwrite", &overwrite, "write into a folder that holds something").not_saved();
-  options.add("--resume", &resume, "continue this run folder where it stopped").not_saved();
-  options.add("--save-every", &train.save_every, "optimiser steps between checkpoints, 0 = every epoch").at_least(0);
-  options.add("--sync-norm", &train.synchronise_norm, "with several processes: batch norm over the cells of all of them");
-  options.add("--workers", &train.workers, "threads that load cells").at_least(0).at_most(64);
-  options.add("--report", &report, "evaluate and write report.html at the end");
-  common.add(options);
+  run.add_run(options, "cells");
 }
 
 DenseNetOptions TrainSettings::finish(std::int64_t classes) {
-  train.best_by = csf::best_by(best_by);
-  train.bf16 = precision == "bf16";
+  run.finish();
+  train.loop = run.loop;
   train.balanced_loss = class_weights == "balanced";
-  train.seed = static_cast<std::uint64_t>(common.seed);
-  train.device = common.where();
-  const auto only_cuda = [&](bool wanted, const char* what) {
-    check<app::UsageError>(
-        !wanted || train.device == Device::cuda,
-        app::with_hint(join_text(what, ": the CPU has none, and --device is ", common.device), "--device cuda"));
-  };
-  only_cuda(train.graph, "--graph");
-  only_cuda(precision == "tf32", "--precision tf32");
-  if (precision == "tf32") dispatch::set_tf32(true);
   train.augment = {.rotate_degrees = rotate,
                    .flip_x = flip_x,
                    .flip_y = flip_y,
@@ -148,12 +103,12 @@ DenseNetOptions TrainSettings::finish(std::int64_t classes) {
   if (init_features) options.init_features = init_features;
   if (bn_size) options.bn_size = bn_size;
   options.dropout = dropout;
-  options.seed = train.seed;
+  options.seed = run.loop.seed;
   return options;
 }
 
 SplitOptions TrainSettings::split_options() const {
-  return {.method = split_method(split), .folds = folds, .valid = valid, .seed = static_cast<std::uint64_t>(common.seed)};
+  return {.method = split_method(split), .folds = folds, .valid = valid, .seed = static_cast<std::uint64_t>(run.common.seed)};
 }
 
 }  // namespace cuboid::csf

@@ -6,6 +6,7 @@
 #include "apps/app.h"
 #include "apps/csf/split.h"
 #include "apps/csf/trainer.h"
+#include "apps/training/settings.h"
 
 namespace cuboid::csf {
 
@@ -32,17 +33,14 @@ struct TrainSettings {
   std::vector<std::int64_t> only_folds;
   double valid = 0.2;
 
-  TrainOptions train;
-  std::string best_by = "loss", precision = "fp32", class_weights = "none", tta = "none";
+  TrainOptions train;  // its loop is that of `run`, once finish() is done
+  training::Settings run;
+  std::string class_weights = "none", tta = "none";
   double rotate = 20, jitter = 0;
   double flip_x = 0.5, flip_y = 0.5, flip_z = 0;
   std::string fill = "background";
   bool linear_rotation = false, augment = true;
   bool carry_over = false;
-
-  std::string name, output, runs = "runs", resume;
-  bool overwrite = false, report = true;
-  app::Common common;
 
   void add(app::Options& options);
   /// Fills in train and returns the net to build.

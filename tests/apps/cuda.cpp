@@ -32,7 +32,7 @@ class CudaApps : public testing::Test {
   static fs::path at(const std::string& name) { return *folder_ / name; }
 
   /// Two epochs of three batches: 4, 4 and 3 cells.
-  static std::vector<EpochReport> train(const TrainOptions& options, const std::string& where, double dropout = 0) {
+  static std::vector<training::EpochReport> train(const TrainOptions& options, const std::string& where, double dropout = 0) {
     ModelCard c{.net = named_net("tiny", 2), .classes = {"round", "lobed"}, .input = {1, 16, 16, 16}};
     c.net.blocks = {1};
     c.net.growth = 8;
@@ -42,8 +42,8 @@ class CudaApps : public testing::Test {
     Fold fold;
     for (std::int64_t i = 0; i < 14; ++i) (i % 5 == 3 ? fold.valid : fold.train).push_back(i);
     fs::create_directories(at(where));
-    std::vector<EpochReport> reports;
-    Trainer(options, c, open_dataset(at("cells")), fold, at(where)).run({.on_epoch = [&](const EpochReport& r) {
+    std::vector<training::EpochReport> reports;
+    make_trainer(options, c, open_dataset(at("cells")), fold, at(where))->run({.on_epoch = [&](const training::EpochReport& r) {
       reports.push_back(r);
     }});
     return reports;
@@ -66,28 +66,28 @@ class CudaApps : public testing::Test {
 };
 
 TEST_F(CudaApps, AGraphGivesTheSameBits) {
-  TrainOptions o{.epochs = 2, .batch = 4, .patience = 0, .device = Device::cuda, .augment = {.flip_z = 0.5}};
-  o.ema = 0.9;
-  o.clip = 1;
+  TrainOptions o{.loop = {.epochs = 2, .batch = 4, .patience = 0, .device = Device::cuda}, .augment = {.flip_z = 0.5}};
+  o.loop.ema = 0.9;
+  o.loop.clip = 1;
   o.balanced_loss = true;
-  o.warmup = 2;
+  o.loop.warmup = 2;
   const auto plain = train(o, "plain", 0.3);
-  o.graph = true;
+  o.loop.graph = true;
   testing::internal::CaptureStderr();
   const auto graph = train(o, "graph", 0.3);
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "note: without a graph: batches of 3, it is for 4\n");
   ASSERT_EQ(graph.size(), plain.size());
   for (std::size_t i = 0; i < graph.size(); ++i) {
     EXPECT_EQ(graph[i].train_loss, plain[i].train_loss) << i;
-    EXPECT_EQ(graph[i].valid_loss, plain[i].valid_loss) << i;
+    EXPECT_EQ(graph[i].metric("loss"), plain[i].metric("loss")) << i;
   }
   expect_same_weights("plain", "graph");
 }
 
 TEST_F(CudaApps, AccumulationRunsWithoutAGraph) {
-  TrainOptions o{.epochs = 1, .batch = 4, .accumulate = 2, .patience = 0, .device = Device::cuda};
+  TrainOptions o{.loop = {.epochs = 1, .batch = 4, .accumulate = 2, .patience = 0, .device = Device::cuda}};
   train(o, "plain2");
-  o.graph = true;
+  o.loop.graph = true;
   testing::internal::CaptureStderr();
   train(o, "graph2");
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "note: without a graph: --accumulate adds up what no graph may keep\n");

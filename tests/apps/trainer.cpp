@@ -26,22 +26,22 @@ struct Setting {
 };
 
 std::vector<Setting> settings() {
-  const TrainOptions base{.epochs = 3, .batch = 4, .patience = 0, .augment = {.flip_z = 0.5, .jitter_scale = 0.1}};
+  const TrainOptions base{.loop = {.epochs = 3, .batch = 4, .patience = 0}, .augment = {.flip_z = 0.5, .jitter_scale = 0.1}};
   Setting plain{"sgd", base};
-  plain.options.optimiser = "sgd";
-  plain.options.workers = 0;
+  plain.options.loop.optimiser = "sgd";
+  plain.options.loop.workers = 0;
   Setting rich{"adamw, ema, accumulation, clipping, dropout", base, 0.3};
-  rich.options.ema = 0.9;
-  rich.options.accumulate = 2;
-  rich.options.clip = 1;
-  rich.options.warmup = 2;
+  rich.options.loop.ema = 0.9;
+  rich.options.loop.accumulate = 2;
+  rich.options.loop.clip = 1;
+  rich.options.loop.warmup = 2;
   rich.options.balanced_loss = true;
-  rich.options.best_by = BestBy::auroc;
+  rich.options.loop.best_by = "auroc";
   Setting plateau{"plateau", base};
-  plateau.options.schedule = "plateau";
-  plateau.options.schedule_per_epoch = true;
-  plateau.options.plateau_patience = 0;
-  plateau.options.patience = 1;
+  plateau.options.loop.schedule = "plateau";
+  plateau.options.loop.schedule_per_epoch = true;
+  plateau.options.loop.plateau_patience = 0;
+  plateau.options.loop.patience = 1;
   return {plain, rich, plateau};
 }
 
@@ -57,7 +57,7 @@ class Training : public testing::Test {
     delete folder_;
   }
 
-  static std::unique_ptr<Trainer> trainer(const Setting& s, const std::string& where) {
+  static std::unique_ptr<training::Trainer> trainer(const Setting& s, const std::string& where) {
     ModelCard card{.net = named_net("tiny", 2), .classes = dataset_->class_names(), .input = dataset_->shape()};
     card.net.blocks = {1};
     card.net.growth = 4;
@@ -67,7 +67,7 @@ class Training : public testing::Test {
     for (std::int64_t i = 0; i < 24; ++i) (i % 3 == 2 ? fold.valid : fold.train).push_back(i);
     const fs::path checkpoints = folder_->path() / where;
     fs::create_directories(checkpoints);
-    return std::make_unique<Trainer>(s.options, card, *dataset_, fold, checkpoints);
+    return make_trainer(s.options, card, *dataset_, fold, checkpoints);
   }
   static fs::path file(const std::string& where, const char* which) { return folder_->path() / where / which; }
 
@@ -128,7 +128,7 @@ TEST_F(Training, SavedFromAnotherThreadInTheMiddleOfAStep) {
             // a forward pass that will never be finished has already moved the running statistics
             first->net().train();
             set_random_step(first->net(), 1, 1);
-            first->net()(cat({unsqueeze(dataset_->load(0), 0), unsqueeze(dataset_->load(1), 0)}, 0));
+            dynamic_cast<DenseNet&>(first->net())(cat({unsqueeze(dataset_->load(0), 0), unsqueeze(dataset_->load(1), 0)}, 0));
             first->save_from_outside();
             throw Gone();
           }
@@ -158,7 +158,7 @@ TEST_F(Training, ACheckpointOfOtherOptionsIsRefused) {
   const Setting s = settings()[0];
   trainer(s, "other")->run({});
   Setting changed = s;
-  changed.options.lr = 0.5;
+  changed.options.loop.lr = 0.5;
   try {
     trainer(changed, "other")->resume();
     FAIL();
@@ -169,8 +169,8 @@ TEST_F(Training, ACheckpointOfOtherOptionsIsRefused) {
 
 TEST_F(Training, ALossThatIsNotFiniteStopsAndKeepsTheCheckpoint) {
   Setting s = settings()[0];
-  s.options.lr = 1e30;
-  s.options.save_every = 1;
+  s.options.loop.lr = 1e30;
+  s.options.loop.save_every = 1;
   EXPECT_THROW(trainer(s, "explodes")->run({}), Error);
   const SafetensorsFile kept(file("explodes", "last.safetensors"));
   EXPECT_GT(kept.read_all().size(), 0u);

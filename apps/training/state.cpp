@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "apps/app.h"
-#include "apps/csf/trainer.h"
 #include "apps/text.h"
+#include "apps/training/trainer.h"
 #include "core/profiler.h"
 
-namespace cuboid::csf {
+namespace cuboid::training {
 namespace {
 
 void append(NamedTensors& to, const std::string& prefix, const NamedTensors& tensors) {
@@ -23,45 +23,50 @@ State part(const SafetensorsFile& file, const Json& values, const std::string& p
   return state;
 }
 
-/// Values that must agree for a run to be the same run, as "lr 0.001, expected 0.01".
+/// Values that must agree for a run to be the same run, as "lr: checkpoint 0.001, now 0.01".
 std::string differences(const Json& stored, const Json& mine) {
   std::vector<std::string> lines;
-  for (const auto& [key, value] : mine.as_object()) {
-    const Json* other = stored.find(key);
-    if (!other || !(*other == value))
-      lines.push_back(key + ": checkpoint " + (other ? other->dump() : "none") + ", now " + value.dump());
-  }
+  const auto text = [](const Json* value) { return value ? value->dump() : "none"; };
+  const auto compare = [&](const std::string& key) {
+    const Json *then = stored.find(key), *now = mine.find(key);
+    if (!then || !now || !(*then == *now)) lines.push_back(key + ": checkpoint " + text(then) + ", now " + text(now));
+  };
+  for (const auto& entry : mine.as_object()) compare(entry.first);
+  for (const auto& entry : stored.as_object())
+    if (!mine.contains(entry.first)) compare(entry.first);
   return app::join(lines, "; ");
 }
 
 }  // namespace
 
 Json Trainer::options_json() const {
-  const TrainOptions& o = options_;
-  return Json::object({{"optimiser", o.optimiser},
-                       {"lr", o.lr},
-                       {"weight_decay", o.weight_decay},
-                       {"momentum", o.momentum},
-                       {"nesterov", o.nesterov},
-                       {"decay_vectors", o.decay_vectors},
-                       {"schedule", o.schedule},
-                       {"schedule_length", o.schedule_length},
-                       {"schedule_per_epoch", o.schedule_per_epoch},
-                       {"warmup", o.warmup},
-                       {"epochs", o.epochs},
-                       {"batch", o.batch},
-                       {"accumulate", o.accumulate},
-                       {"patience", o.patience},
-                       {"clip", o.clip},
-                       {"ema", o.ema},
-                       {"label_smoothing", o.label_smoothing},
-                       {"balanced_loss", o.balanced_loss},
-                       {"bf16", o.bf16},
-                       {"best_by", name_of(o.best_by)},
-                       {"seed", static_cast<std::int64_t>(o.seed)},
-                       {"train_cells", static_cast<std::int64_t>(fold_.train.size())},
-                       {"rotate_degrees", o.augment.rotate_degrees},
-                       {"data", card_.data_fingerprint}});
+  const Options& o = options_;
+  Json all = Json::object({{"optimiser", o.optimiser},
+                           {"lr", o.lr},
+                           {"weight_decay", o.weight_decay},
+                           {"momentum", o.momentum},
+                           {"nesterov", o.nesterov},
+                           {"decay_vectors", o.decay_vectors},
+                           {"schedule", o.schedule},
+                           {"schedule_length", o.schedule_length},
+                           {"schedule_per_epoch", o.schedule_per_epoch},
+                           {"warmup", o.warmup},
+                           {"epochs", o.epochs},
+                           {"batch", o.batch},
+                           {"accumulate", o.accumulate},
+                           {"patience", o.patience},
+                           {"clip", o.clip},
+                           {"ema", o.ema},
+                           {"bf16", o.bf16},
+                           {"best_by", o.best_by},
+                           {"seed", static_cast<std::int64_t>(o.seed)}});
+  // Where they are what they always were, a checkpoint from before they could be chosen may go on.
+  const Options standard;
+  if (o.beta1 != standard.beta1) all["beta1"] = o.beta1;
+  if (o.beta2 != standard.beta2) all["beta2"] = o.beta2;
+  const Json more = task_->options();
+  for (const auto& [key, value] : more.as_object()) all[key] = value;
+  return all;
 }
 
 void Trainer::commit() {
@@ -103,7 +108,7 @@ void Trainer::write_state(const NamedTensors& weights) const {
     values["ema"] = ema.values;
     append(tensors, "ema", ema.tensors);
   }
-  Metadata metadata = metadata_of(card_);
+  Metadata metadata = task_->metadata();
   metadata.emplace_back("train", values.dump());
   write_safetensors(checkpoints_ / "last.safetensors", tensors, metadata);
 }
@@ -111,14 +116,14 @@ void Trainer::write_state(const NamedTensors& weights) const {
 void Trainer::save() {
   const std::scoped_lock lock(guard_);
   commit();
-  if (group_.first()) write_state(net_->state_dict());
+  if (group_.first()) write_state(net_.state_dict());
   saved_ = true;
 }
 
 void Trainer::save_from_outside() {
   const std::scoped_lock lock(guard_);
   if (saved_ || !may_save_ || !group_.first()) return;
-  NamedTensors weights = net_->named_parameters();
+  NamedTensors weights = net_.named_parameters();
   weights.insert(weights.end(), buffers_kept_.begin(), buffers_kept_.end());
   write_state(weights);
   saved_ = true;
@@ -138,10 +143,10 @@ bool Trainer::resume() {
   NamedTensors weights;
   for (const auto& stored : file.tensors())
     if (!stored.name.starts_with("train.")) weights.emplace_back(stored.name, file.read(stored.name));
-  net_->load(weights, path.string());
+  net_.load_state_dict(weights, {}, path.string());
   optimiser_->from_state(part(file, values, "optimiser"));
   accumulator_->from_state(part(file, values, "accumulator"));
-  if (!group_.first()) net_->zero_grad();  // rank 0 has what all had gathered
+  if (!group_.first()) net_.zero_grad();  // rank 0 has what all had gathered
   if (ema_) ema_->from_state(part(file, values, "ema"));
   schedule_->from_state(part(file, values, "schedule"));
   early_stopping_.from_state(part(file, values, "early_stopping"));
@@ -156,9 +161,9 @@ void Trainer::carry_over(const std::filesystem::path& checkpoints) {
   const auto last = checkpoints / "last.safetensors", best = checkpoints / "best.safetensors";
   const SafetensorsFile file(last);
   const Json values = Json::parse(file.metadata("train"), last.string());
-  net_->load(read_safetensors(best), best.string());
+  net_.load_state_dict(read_safetensors(best), {}, best.string());
   optimiser_->from_state(part(file, values, "optimiser"));
   schedule_->from_state(part(file, values, "schedule"));
 }
 
-}  // namespace cuboid::csf
+}  // namespace cuboid::training
