@@ -9,7 +9,7 @@
 
 #include "core/json.h"
 #include "core/safetensors.h"
-#include "data/loader.h"
+#include "data/loader_plan.h"
 #include "layers/module.h"
 
 namespace cuboid::training {

@@ -11,7 +11,7 @@
 #include "apps/progress.h"
 #include "core/autograd.h"
 #include "core/profiler.h"
-#include "data/loader.h"
+#include "data/loader_plan.h"
 #include "kernels/pointwise/pointwise.h"
 #include "layers/dropout.h"
 #include "layers/precision.h"
