@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A volume on a grid of other voxels over the same extent, without ever lying in memory as a whole: planes are resized in their own
-// plane first, then pairs of them are mixed. Trilinear, with the rules of kernels/resize (corners of the volume coincide, not
-// centres of its corner voxels).
+// A volume on a grid of other voxels over the same space (data/resample.h, linear: the same bits), without ever lying in memory
+// as a whole.
 #pragma once
 #include "apps/sliding_window.h"
 
@@ -11,5 +10,7 @@ namespace cuboid::app {
 ReadPlanes read_resized(ReadPlanes read, const Shape& from, const Shape& size);
 /// The other direction: takes the planes of a volume `from` (K,D,H,W) and hands on those of a volume of `size`.
 WritePlanes write_resized(WritePlanes write, const Shape& from, const Shape& size);
+/// What either of them holds.
+std::int64_t resizing_bytes(const Shape& from, const Shape& size);
 
 }  // namespace cuboid::app

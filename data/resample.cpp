@@ -3,20 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "core/parallel.h"
 
 namespace cuboid {
-namespace {
-
-/// What one new voxel is made of: weights of `weight.size()` old ones from `first` on.
-struct Taps {
-  std::int64_t first = 0;
-  std::vector<double> weight;
-};
-
-std::vector<Taps> taps(std::int64_t from, std::int64_t to, Resampling how) {
+std::vector<Taps> resample_taps(std::int64_t from, std::int64_t to, Resampling how) {
   const double scale = static_cast<double>(from) / static_cast<double>(to), reach = std::max(1.0, scale);
   std::vector<Taps> all(static_cast<std::size_t>(to));
   for (std::int64_t i = 0; i < to; ++i) {
@@ -41,6 +32,8 @@ std::vector<Taps> taps(std::int64_t from, std::int64_t to, Resampling how) {
   return all;
 }
 
+namespace {
+
 /// Along one axis of x, which is dense: seen as [before, n, after].
 template <class T>
 Tensor along(const Tensor& x, int axis, std::int64_t size, Resampling how) {
@@ -52,7 +45,7 @@ Tensor along(const Tensor& x, int axis, std::int64_t size, Resampling how) {
   const Tensor y = empty(shape, {.dtype = x.dtype()});
   const T* in = x.data<T>();
   T* out = y.mutable_data<T>();
-  const std::vector<Taps> table = taps(n, size, how);
+  const std::vector<Taps> table = resample_taps(n, size, how);
   parallel_for(before * size, [&](std::int64_t row) {
     const Taps& t = table[static_cast<std::size_t>(row % size)];
     const T* from = in + (row / size * n + t.first) * after;
