@@ -10,17 +10,11 @@
 #include "core/profiler.h"
 #include "kernels/dense_block/block.h"
 #include "kernels/dense_block/gemm.h"
+#include "kernels/dense_block/norm_math.h"
 #include "kernels/dense_block/simd.h"
 
 namespace cuboid::dense {
 namespace {
-
-/// What is still missing from the slab's gradient: g + offset + factor * x, per channel.
-struct Pending {
-  std::vector<float> offset, factor;
-};
-
-using Sums = std::vector<double>;  // per channel: of da, then of da * xhat
 
 /// da = dv act'(a) in place with a = x * scale + shift, and the sums over the rows.
 void through_activation(const float* x, std::int64_t x_stride, float* dv, std::int64_t dv_stride, std::int64_t rows,
@@ -45,21 +39,6 @@ void through_activation(const float* x, std::int64_t x_stride, float* dv, std::i
       sums[k] += static_cast<double>(sum[lane]);
       sums[channels + k] += static_cast<double>(product[lane]);
     }
-  }
-}
-
-Sums added(const std::vector<Sums>& parts) {
-  Sums all(parts.front().size());
-  for (const Sums& part : parts)
-    for (std::size_t k = 0; k < all.size(); ++k) all[k] += part[k];
-  return all;
-}
-
-void give(const Sums& sums, float* bias, float* weight) {
-  const std::size_t channels = sums.size() / 2;
-  for (std::size_t c = 0; c < channels; ++c) {
-    bias[c] = static_cast<float>(sums[c]);
-    weight[c] = static_cast<float>(sums[channels + c]);
   }
 }
 
@@ -117,35 +96,6 @@ void convolve_backward(const Geometry& g, const Unit& u, std::int64_t channel, c
     }
   }
 }
-
-/// dz = weight rstd (da - mean(da) - xhat mean(da xhat)) as da * a + z * b + c.
-struct Affine {
-  std::vector<float> a, b, c;
-};
-Affine through_norm(const Norm& norm, const Sums& sums, double count, bool batch_statistics) {
-  const std::size_t channels = norm.mean.size();
-  Affine f{norm.scale, std::vector<float>(channels), std::vector<float>(channels)};
-  for (std::size_t k = 0; k < channels && batch_statistics; ++k) {
-    f.b[k] = static_cast<float>(-static_cast<double>(norm.scale[k] * norm.rstd[k]) * sums[channels + k] / count);
-    f.c[k] = static_cast<float>(-static_cast<double>(norm.scale[k]) * sums[k] / count) - f.b[k] * norm.mean[k];
-  }
-  return f;
-}
-
-Sums of_all(const Sums& own, const NormRanks* ranks) {
-  if (!ranks) return own;
-  const Tensor all = ranks->total(from_values(own, {static_cast<std::int64_t>(own.size())}));
-  return {all.data<double>(), all.data<double>() + all.size()};
-}
-
-/// conv1 and norm1 backward. Rows are cut into groups, each with its own part of the weights' gradient, and where there
-/// are few rows the channels are cut too.
-struct PrefixWork {
-  std::int64_t row_groups, channel_groups;
-  explicit PrefixWork(const Geometry& g, std::int64_t channels)
-      : row_groups(std::clamp<std::int64_t>(g.voxels() / 256, 1, 16)),
-        channel_groups(std::min((16 + row_groups - 1) / row_groups, channels / panel_width)) {}
-};
 
 void prefix_backward(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const Affine& to_dz,
                      const float* slab, const float* z, const float* da, float* gradient, const LayerGradients& out, Sums& sums) {

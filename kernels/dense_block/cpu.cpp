@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dense block on the CPU, layer by layer: f32, all channels in multiples of 32.
 #include <algorithm>
-#include <cmath>
 #include <optional>
 
 #include "core/parallel.h"
 #include "core/profiler_memory.h"
 #include "kernels/dense_block/block.h"
 #include "kernels/dense_block/fused.h"
+#include "kernels/dense_block/norm_math.h"
 #include "kernels/views/views.h"
 
 namespace cuboid::dense {
@@ -32,50 +32,6 @@ struct Saved {
   std::vector<Layer> layers;
   Tensors z;
 };
-
-Norm norm_from(const DenseNormTensors& n, double eps) {
-  Norm norm{n.weight.data<float>(), n.bias.data<float>(), {}, {}, {}, {}};
-  const float *mean = n.running_mean.data<float>(), *var = n.running_var.data<float>();
-  for (std::int64_t c = 0; c < n.weight.size(); ++c) {
-    norm.mean.push_back(mean[c]);
-    norm.rstd.push_back(static_cast<float>(1 / std::sqrt(static_cast<double>(var[c]) + eps)));
-  }
-  norm.fold();
-  return norm;
-}
-
-/// Statistics of the slab's channels, in f64, as they are made.
-struct ChannelStatistics {
-  std::vector<double> mean, var;
-  /// Of this process' values, or of those of all ranks.
-  void append(const Moments& m, std::int64_t channels, const NormRanks* ranks) {
-    Tensor means = empty({1, channels}, {.dtype = DType::f64}), vars = empty({1, channels}, {.dtype = DType::f64});
-    for (std::int64_t c = 0; c < channels; ++c) {
-      means.mutable_data<double>()[c] = m.mean(static_cast<std::size_t>(c));
-      vars.mutable_data<double>()[c] = m.variance(static_cast<std::size_t>(c));
-    }
-    if (ranks) ranks->merge(means, vars);
-    mean.insert(mean.end(), means.data<double>(), means.data<double>() + channels);
-    var.insert(var.end(), vars.data<double>(), vars.data<double>() + channels);
-  }
-};
-
-/// The first channels of `s`; the running statistics take the unbiased variance.
-Norm norm_from(const DenseNormTensors& n, const ChannelStatistics& s, double count, const DenseBlockOptions& o) {
-  Norm norm{n.weight.data<float>(), n.bias.data<float>(), {}, {}, {}, {}};
-  float *mean = n.running_mean.mutable_data<float>(), *var = n.running_var.mutable_data<float>();
-  const auto move = [&](float& running, double now) {
-    running = static_cast<float>((1 - o.momentum) * static_cast<double>(running) + o.momentum * now);
-  };
-  for (std::size_t c = 0; c < static_cast<std::size_t>(n.weight.size()); ++c) {
-    norm.mean.push_back(static_cast<float>(s.mean[c]));
-    norm.rstd.push_back(static_cast<float>(1 / std::sqrt(s.var[c] + o.eps)));
-    move(mean[c], s.mean[c]);
-    move(var[c], s.var[c] * count / std::max(1., count - 1));
-  }
-  norm.fold();
-  return norm;
-}
 
 /// x into the first channels of the slab.
 void put_first(const Geometry& g, const Tensor& x, const Tensor& slab) {

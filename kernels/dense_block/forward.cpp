@@ -6,16 +6,11 @@
 #include "core/profiler.h"
 #include "kernels/dense_block/block.h"
 #include "kernels/dense_block/gemm.h"
+#include "kernels/dense_block/norm_math.h"
 #include "kernels/dense_block/simd.h"
 
 namespace cuboid::dense {
 namespace {
-
-Moments merged(const std::vector<Moments>& parts, std::int64_t channels) {
-  Moments all(channels);
-  for (const Moments& m : parts) all.merge(m);
-  return all;
-}
 
 /// One unit of new_features. Input planes pass by one after the other; each is multiplied with the weights of all depth
 /// taps at once and added to the (up to three) output planes it reaches, which wait in a ring as points.
