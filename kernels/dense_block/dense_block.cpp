@@ -75,7 +75,7 @@ void check_shapes(const Tensor& x, const Layers& layers) {
 
 const dense::Fused* fused_for(const Tensor& x, const Layers& layers, const DenseBlockOptions& o) {
   if (x.size() == 0 || (o.ranks && x.device() != Device::cpu) || !dispatch::allowed("dense_block", "fused")) return nullptr;
-  const dense::Fused* found = &dense::fused_cpu;
+  const dense::Fused* found = x.dtype() == DType::bf16 ? &dense::fused_cpu_bf16 : &dense::fused_cpu;
 #if CUBOID_CUDA
   if (x.device() == Device::cuda) found = &dense::fused_cuda;
 #endif

@@ -23,7 +23,8 @@ struct Fused {
                       const DenseBlockOptions& options);
 };
 
-extern const Fused fused_cpu;
+extern const Fused fused_cpu;       // f32
+extern const Fused fused_cpu_bf16;  // for processors with AVX-512 BF16
 #if CUBOID_CUDA
 extern const Fused fused_cuda;
 #endif
