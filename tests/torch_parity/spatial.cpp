@@ -139,9 +139,10 @@ TEST(Parity, InstanceNorm) {
   for (int rank = 1; rank <= 3; ++rank)
     repeat(3, [&](test::Random& r) {
       const std::int64_t channels = r.integer(1, 9);
+      // With two voxels that are nearly alike a smaller epsilon would leave f32 no digits.
       expect_parity(
-          "instance_norm", [](auto& v) { return instance_norm(v[0], v[1], v[2], 1e-4); },
-          [](auto& v) { return torch::instance_norm(v[0], v[1], v[2], {}, {}, true, 0.1, 1e-4, false); },
+          "instance_norm", [](auto& v) { return instance_norm(v[0], v[1], v[2], 1e-2); },
+          [](auto& v) { return torch::instance_norm(v[0], v[1], v[2], {}, {}, true, 0.1, 1e-2, false); },
           {any_volume(r, rank, channels), {channels}, {channels}}, {.f32 = 1e-4, .f64 = 1e-11});
     });
 }
