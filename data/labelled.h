@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "data/morphology/grid.h"
 #include "data/normalise.h"
 
 namespace cuboid {
@@ -25,8 +26,6 @@ const char* name_of(Head head);
 /// DataError for another name.
 Head head_of(const std::string& name);
 
-using Spacing = std::array<double, 3>;  // z,y,x in µm; zeros: nobody said
-
 struct LabelledCase {
   std::string name;                             // unique in its dataset; "day1/cell_003"
   std::filesystem::path image, labels, target;  // labels: whole numbers; target: a distance map in µm. Either may be empty.
@@ -34,7 +33,7 @@ struct LabelledCase {
   std::string split;                                    // train, valid, test; empty: not said
   std::string series;                                   // time-lapse it belongs to; empty: none
   std::int64_t frame = -1;                              // place in it
-  Spacing spacing_um{};
+  Spacing spacing_um{};                                 // z,y,x; zeros: as its file says
   bool has_truth() const { return !labels.empty() || !target.empty(); }
 };
 
@@ -82,12 +81,12 @@ class LabelledDataset {
 
   /// DataError with the case's name: an unreadable file; image and labels of different shape or spacing (both in the text);
   /// NaN or infinite voxels (how many, where the first); labels that are no whole numbers, negative, or that the head has no
-  /// class for; another number of channels than the first case.
+  /// class for; distances the head cannot have; another number of channels than the first case.
   LabelledVolume load(std::int64_t i) const;
   /// D,H,W of case i. Loads it the first time.
   Shape shape(std::int64_t i) const;
-  /// Loads every case once. Throws one DataError that lists all problems (the first 20), in the order of the cases; `warn` gets
-  /// what is odd but usable: a case in which nothing is labelled, an unknown spacing.
+  /// Loads every case once. Throws one DataError that lists all problems (the first 20), in the order of the cases;
+  /// `warnings` get what is odd but usable: a case in which nothing is labelled, an unknown spacing.
   void verify(std::vector<std::string>* warnings = nullptr) const;
 
   /// 16 hex digits over names, files' sizes, splits, head, classes, normalisation, in order.

@@ -12,7 +12,7 @@
 namespace cuboid {
 namespace {
 
-constexpr std::uint64_t order_stream = 0x7061746368, place_stream = 0x706c616365, augment_stream = 0x61756770;
+constexpr std::uint64_t order_stream = 0x7061746368, place_stream = 0x706c616365;  // "patch", "place"
 
 /// As asked for, 0 along an axis meaning as large as the largest volume, which also is the most.
 Shape fitted(Shape patch, const LabelledDataset& data, const std::vector<std::int64_t>& cases) {
@@ -35,18 +35,9 @@ Tensor slot(const Tensor& batch, std::int64_t k) {
   return Tensor(batch.storage(), batch.offset() + k * item.count(), item, dense_strides(item), batch.dtype());
 }
 
-/// The middle of `from` (with the margin) into `to`, where the channel axis may be missing from `from`.
-void trimmed(const Tensor& from, const std::array<std::int64_t, 3>& margin, const Tensor& to) {
-  const int first = from.rank() - 3;
-  Shape size;
-  std::int64_t at = from.offset();
-  for (int a = 0; a < from.rank(); ++a) {
-    const std::int64_t edge = a < first ? 0 : margin[static_cast<std::size_t>(a - first)];
-    size.push_back(from.dim(a) - 2 * edge);
-    at += edge * from.strides()[a];
-  }
-  copy(Tensor(from.storage(), at, size, from.strides(), from.dtype()),
-       Tensor(to.storage(), to.offset(), size, dense_strides(size), to.dtype()));
+/// Into a slot of as many elements: the channel axis may be missing, the type another.
+void put(const Tensor& from, const Tensor& slot) {
+  copy(from, Tensor(slot.storage(), slot.offset(), from.shape(), dense_strides(from.shape()), slot.dtype()));
 }
 
 }  // namespace
@@ -72,39 +63,32 @@ struct PatchLoader::Impl {
     return found;
   }
 
-  LabelledPatch draw(std::size_t i, std::int64_t sample, std::int64_t epoch) const {
+  ImageAndTruth draw(std::size_t i, std::int64_t sample, std::int64_t epoch) const {
     const LabelledVolume v = [&] {
       const profiler::Range reading("read volume");
       return data.load(cases[i]);
     }();
-    const auto step = static_cast<std::uint64_t>(epoch), id = static_cast<std::uint64_t>(sample);
-    Random random(RandomKey{options.seed, place_stream, step}.derive(id));
+    const PairDraw moved;
+    Random random(
+        RandomKey{options.seed, place_stream, static_cast<std::uint64_t>(epoch)}.derive(static_cast<std::uint64_t>(sample)));
     Place place = draw_place(v, options.foreground > 0 ? counts_of(i, v) : LabelCounts{}, patch, options.foreground, random);
     Shape size = patch;
-    for (std::size_t a = 0; a < 3; ++a) {
-      place[a] -= options.margin[a];
-      size[static_cast<int>(a)] += 2 * options.margin[a];
-    }
-    LabelledPatch p{.spacing_um = v.spacing_um};
-    const profiler::Range cutting("cut patch");
+    if (moved.moves())
+      for (std::size_t a = 0; a < 3; ++a) {
+        place[a] -= options.margin[a];
+        size[static_cast<int>(a)] += 2 * options.margin[a];
+      }
     const auto taken = [&](const Tensor& from, const Shape& shape) {
       if (!from.defined()) return Tensor();
       const Tensor to = empty(shape, {.dtype = from.dtype()});
       cut(from, place, to);
       return to;
     };
-    p.image = taken(v.image, {v.image.dim(0), size[0], size[1], size[2]});
-    p.labels = taken(v.labels, size);
-    p.target = taken(v.target, size);
-    if (options.augment) {
-      const profiler::Range augmenting("augment");
-      const LabelledPatch before = p;
-      options.augment(p, data.head(), RandomKey{options.seed, augment_stream, step}.derive(id));
-      check(p.image.shape() == before.image.shape() && p.labels.defined() == before.labels.defined() &&
-                p.target.defined() == before.target.defined() && (!p.labels.defined() || p.labels.shape() == size) &&
-                (!p.target.defined() || p.target.shape() == size),
-            "patch loader: the augmentation changed a patch's shape");
-    }
+    const profiler::Range augmenting("augment");
+    const ImageAndTruth p{.image = taken(v.image, {v.image.dim(0), size[0], size[1], size[2]}),
+                          .labels = taken(v.labels, size),
+                          .target = taken(v.target, size),
+                          .spacing = v.spacing_um};
     return p;
   }
 
@@ -124,9 +108,9 @@ struct PatchLoader::Impl {
       const auto n = static_cast<std::int64_t>(cases.size());
       const auto i = static_cast<std::size_t>(sample % n);
       b.cases.push_back(cases[i]);
-      const LabelledPatch p = draw(i, cases[i] * options.patches_per_case + sample / n, drawn);
-      trimmed(p.image, options.margin, slot(b.x, k));
-      trimmed(classes ? p.labels : p.target, options.margin, slot(classes ? b.labels : b.target, k));
+      const ImageAndTruth p = draw(i, cases[i] * options.patches_per_case + sample / n, drawn);
+      put(p.image, slot(b.x, k));
+      put(classes ? p.labels : p.target, slot(classes ? b.labels : b.target, k));
     }
     if (!stop) upload({&b.x, &b.labels, &b.target});
     return b;
@@ -144,6 +128,7 @@ PatchLoader::PatchLoader(LabelledDataset dataset, std::vector<std::int64_t> case
   check(options.patches_per_case >= 1 && options.foreground >= 0 && options.foreground <= 1,
         "patch loader: ", options.patches_per_case, " patches of a case, a share of ", options.foreground,
         " on labels, make no sense");
+  check(options.augment.identity(), "patch loader: augmentation is not there yet");
   for (const auto m : options.margin) check(m >= 0 && m <= 4096, "patch loader: a margin of ", m);
   p.plan = {.samples = static_cast<std::int64_t>(cases.size()) * options.patches_per_case,
             .batch = options.batch,

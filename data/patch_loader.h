@@ -2,13 +2,13 @@
 // Batches of patches cut from labelled volumes, made ahead of time by worker threads. What a batch contains depends on
 // (seed, epoch, position) only.
 #pragma once
+#include <array>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "core/random.h"
+#include "data/augment_labelled.h"
 #include "data/labelled.h"
 #include "data/loader_plan.h"
 
@@ -23,16 +23,6 @@ struct PatchBatch {
   std::int64_t total = 0;  // patches of this batch on all ranks
 };
 
-/// One patch on its way through augmentation, with `margin` voxels on each side more than will be used.
-struct LabelledPatch {
-  Tensor image;   // f32 [C,D,H,W]
-  Tensor labels;  // u8 or i32 [D,H,W]; undefined when the case has none
-  Tensor target;  // f32 [D,H,W]; undefined for Head::classes
-  Spacing spacing_um{};
-};
-/// May change the tensors or replace them by others of the same shape; all randomness from `key`.
-using PatchAugment = std::function<void(LabelledPatch& patch, Head head, const RandomKey& key)>;
-
 struct PatchLoaderOptions {
   std::int64_t batch = 2;             // of all ranks together
   Shape patch = {};                   // D,H,W; empty, or 0 along an axis: as large as the largest volume
@@ -46,8 +36,10 @@ struct PatchLoaderOptions {
   std::uint64_t seed = 42;
   int workers = 1;   // 0: batches are made in next()
   int prefetch = 2;  // batches that may wait
-  PatchAugment augment = {};
-  std::array<std::int64_t, 3> margin{};  // for `augment`: what a rotation turns into view
+  PairAugmentOptions augment = PairAugmentOptions::none();
+  /// Voxels on each side (z,y,x) that augmentation sees and the batch does not: what a rotation turns into view, and what
+  /// distances near the patch's border are measured to.
+  std::array<std::int64_t, 3> margin{};
   Device device = Device::cpu;
   int rank = 0, ranks = 1;
 };
