@@ -50,6 +50,8 @@ if(CUBOID_BUILD_APPS)
   cuboid_use(data TIFF TIFF::TIFF)
   cuboid_use(data HDF5 LibHDF5::hdf5)
   cuboid_use(data PNG PNG::PNG)
+  # Scaled values (NIfTI) round the product and the sum, as NumPy does.
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/data/formats/numbers.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
   # The programs' own needs: command line, configuration files.
   get_target_property(apps_type cuboid_apps TYPE)
   if(NOT apps_type STREQUAL "INTERFACE_LIBRARY")

@@ -47,8 +47,13 @@ std::string hex8(std::uint32_t value) {
   return text;
 }
 
-FileWriter::FileWriter(const std::filesystem::path& path, bool must_be_new) : name_(path.string()) {
-  fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (must_be_new ? O_EXCL : O_TRUNC), 0666);
+FileWriter::FileWriter(const std::filesystem::path& path) : name_(path.string()) { open_with(path, O_TRUNC); }
+FileWriter::FileWriter(const std::filesystem::path& path, const std::string& shown_as) : name_(shown_as) {
+  open_with(path, O_EXCL);
+}
+
+void FileWriter::open_with(const std::filesystem::path& path, int flags) {
+  fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
   check(fd_ >= 0, name_, ": cannot write: ", reason(errno));
   struct stat s = {};
   special_ = fstat(fd_, &s) == 0 && !S_ISREG(s.st_mode);
@@ -138,39 +143,39 @@ std::string FileReader::read_at(std::int64_t offset, std::size_t bytes) const {
   return text;
 }
 
-void atomic_write(const std::filesystem::path& path, const std::function<void(FileWriter&)>& write) {
+AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path), target_(path) {
   std::error_code ec;
-  std::filesystem::path target = path;
-  if (std::filesystem::is_symlink(path, ec)) target = std::filesystem::weakly_canonical(path, ec);  // replace what it points to
-  const auto status = std::filesystem::status(target, ec);
+  if (std::filesystem::is_symlink(path, ec)) target_ = std::filesystem::weakly_canonical(path, ec);  // replace what it points to
+  const auto status = std::filesystem::status(target_, ec);
   check(!std::filesystem::is_directory(status), path.string(), ": is a folder");
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    FileWriter out(target);
-    write(out);
-    out.close();
+    out_ = std::make_unique<FileWriter>(target_);
     return;
   }
-  const auto unfinished = temporary_beside(target);
-  const auto folder = target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
+  const auto folder = target_.has_parent_path() ? target_.parent_path() : std::filesystem::path(".");
   check(std::filesystem::is_directory(folder, ec), path.string(), ": cannot write: there is no folder ", folder.string());
-  try {
-    FileWriter out(unfinished, true);
-    write(out);
-    out.sync();
-    out.close();
-    check(rename(unfinished.c_str(), target.c_str()) == 0, path.string(), ": cannot rename: ", reason(errno));
-  } catch (const Error& e) {
-    std::filesystem::remove(unfinished, ec);
-    // The message names the temporary file; the caller knows the final one.
-    std::string text = e.what();
-    const auto at = text.find(unfinished.string());
-    if (at == std::string::npos) throw;
-    throw Error(text.replace(at, unfinished.string().size(), path.string()));
-  } catch (...) {
-    std::filesystem::remove(unfinished, ec);
-    throw;
-  }
-  sync_folder(folder);
+  unfinished_ = temporary_beside(target_);
+  out_ = std::make_unique<FileWriter>(unfinished_, path.string());
+}
+
+AtomicFile::~AtomicFile() {
+  std::error_code ec;
+  if (!unfinished_.empty()) std::filesystem::remove(unfinished_, ec);
+}
+
+void AtomicFile::commit() {
+  if (unfinished_.empty()) return out_->close();
+  out_->sync();
+  out_->close();
+  check(rename(unfinished_.c_str(), target_.c_str()) == 0, path_.string(), ": cannot rename: ", reason(errno));
+  unfinished_.clear();
+  sync_folder(target_.has_parent_path() ? target_.parent_path() : std::filesystem::path("."));
+}
+
+void atomic_write(const std::filesystem::path& path, const std::function<void(FileWriter&)>& write) {
+  AtomicFile file(path);
+  write(file.out());
+  file.commit();
 }
 
 void atomic_write(const std::filesystem::path& path, std::string_view content) {

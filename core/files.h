@@ -20,7 +20,9 @@ std::string hex8(std::uint32_t value);
 /// A file open for writing; every failure throws Error with the name and the system's reason.
 class FileWriter {
  public:
-  explicit FileWriter(const std::filesystem::path& path, bool must_be_new = false);
+  explicit FileWriter(const std::filesystem::path& path);
+  /// A file that must not be there yet; errors name it `shown_as`.
+  FileWriter(const std::filesystem::path& path, const std::string& shown_as);
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
   ~FileWriter();
@@ -32,6 +34,7 @@ class FileWriter {
   std::int64_t written() const { return written_; }
 
  private:
+  void open_with(const std::filesystem::path& path, int flags);
   void flush();
   void put(const char* data, std::size_t bytes);
   std::string name_;
@@ -58,6 +61,22 @@ class FileReader {
   std::string name_;
   int fd_ = -1;
   std::int64_t size_ = 0;
+};
+
+/// A file in the making: written beside `path`, put in its place by commit(), gone without it. What atomic_write does for content
+/// that comes piece by piece.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile();
+  FileWriter& out() { return *out_; }
+  void commit();
+
+ private:
+  std::filesystem::path path_, target_, unfinished_;  // unfinished_ is empty for a device or a pipe
+  std::unique_ptr<FileWriter> out_;
 };
 
 /// Puts a new file at `path`: written beside it, synced, renamed, folder synced. Whoever reads `path`, also after a crash or

@@ -5,6 +5,9 @@
 #include <cmath>
 
 #include "core/safetensors.h"
+#include "data/formats/detect.h"
+#include "data/formats/mat.h"
+#include "data/formats/nifti.h"
 #include "data/formats/npy.h"
 #include "data/formats/npz.h"
 #include "data/formats/png.h"
@@ -40,14 +43,19 @@ Metadata space_of(const Volume& v) {
 }  // namespace
 
 void save_volume(const std::filesystem::path& path, const Volume& v) {
-  const std::string ending = path.extension().string();
-  if (ending == ".npy") write_npy(path, v.image);
-  else if (ending == ".npz") write_npz(path, {{"image", v.image}});
-  else if (ending == ".safetensors") write_safetensors(path, {{"image", v.image}}, space_of(v));
-  else if (ending == ".tif" || ending == ".tiff") write_tiff(path, v);
-  else if (ending == ".tcf" || ending == ".TCF") write_tcf(path, v);
-  else if (ending == ".png") write_png(path, middle_slice(v));
-  else fail(path.string(), ": cannot write \"", ending, "\"; .npy, .npz, .safetensors, .tif, .tcf and .png are written");
+  const std::string name = lower_name(path);
+  const auto ends = [&](std::string_view ending) { return name.ends_with(ending); };
+  if (ends(".npy") || ends(".npy.gz")) write_npy(path, v.image);
+  else if (ends(".nii") || ends(".nii.gz")) write_nifti(path, v);
+  else if (ends(".mat")) write_mat(path, {{"image", v.image, stored_as(v.image.dtype())}});
+  else if (ends(".npz")) write_npz(path, {{"image", v.image}});
+  else if (ends(".safetensors")) write_safetensors(path, {{"image", v.image}}, space_of(v));
+  else if (ends(".tif") || ends(".tiff")) write_tiff(path, v);
+  else if (ends(".tcf")) write_tcf(path, v);
+  else if (ends(".png")) write_png(path, middle_slice(v));
+  else
+    fail(path.string(), ": cannot write \"", path.extension().string(),
+         "\"; .npy, .npy.gz, .npz, .nii, .nii.gz, .mat, .safetensors, .tif, .tcf and .png are written");
 }
 
 void convert(const std::filesystem::path& from, const std::filesystem::path& to, const LoadOptions& options, bool overwrite) {

@@ -7,8 +7,9 @@
 
 namespace cuboid {
 
-/// Reads `from` and writes `to` in the format of its extension: .npy, .npz, .safetensors, .tif/.tiff, .tcf, .png (the middle
-/// slice of a volume, scaled to 8 bits). Throws Error when `to` exists already, unless `overwrite`.
+/// Reads `from` and writes `to` in the format of its extension: .npy, .npy.gz, .npz, .nii, .nii.gz, .mat, .safetensors,
+/// .tif/.tiff, .tcf, .png (the middle slice of a volume, scaled to 8 bits). Throws Error when `to` exists already, unless
+/// `overwrite`.
 void convert(const std::filesystem::path& from, const std::filesystem::path& to, const LoadOptions& options = {},
              bool overwrite = false);
 /// Writes a volume in the format of the extension.

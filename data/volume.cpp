@@ -2,9 +2,12 @@
 #include "data/volume.h"
 
 #include <algorithm>
-#include <cctype>
+#include <cmath>
 
 #include "core/safetensors.h"
+#include "data/formats/detect.h"
+#include "data/formats/mat.h"
+#include "data/formats/nifti.h"
 #include "data/formats/npy.h"
 #include "data/formats/npz.h"
 #include "data/formats/png.h"
@@ -13,8 +16,6 @@
 
 namespace cuboid {
 namespace {
-
-using std::string_view_literals::operator""sv;
 
 #if defined(CUBOID_ZLIB)
 constexpr bool has_zlib = true;
@@ -42,11 +43,6 @@ constexpr bool has_png = true;
 constexpr bool has_png = false;
 #endif
 
-std::string lower(std::string s) {
-  std::transform(s.begin(), s.end(), s.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return s;
-}
-
 Volume of(Tensor image, bool channels_last = false) {
   Volume v;
   v.image = std::move(image);
@@ -71,22 +67,32 @@ Volume load_safetensors(const std::filesystem::path& path, const LoadOptions& op
 }
 
 Volume load_any(const std::filesystem::path& path, const LoadOptions& options) {
-  const FileReader file(path);
-  const std::string start = file.read_at(0, static_cast<std::size_t>(std::min<std::int64_t>(file.size(), 16)));
-  check<DataError>(!start.empty(), path.string(), ": an empty file");
-  const auto begins = [&](std::string_view magic) { return std::string_view(start).starts_with(magic); };
-  if (begins("\x93NUMPY"sv) || begins("\x1f\x8b"sv)) return of(read_npy(path, {.dtype = options.dtype}));
-  if (begins("PK\3\4"sv) || begins("PK\5\6"sv)) return of(read_npz(path, options.entry, {.dtype = options.dtype}));
-  if (begins("II*\0"sv) || begins("MM\0*"sv) || begins("II+\0"sv) || begins("MM\0+"sv))
-    return read_tiff(path, {.dtype = options.dtype});
-  if (begins("\x89HDF\r\n\x1a\n"sv)) return read_tcf(path);
-  if (begins("\x89PNG\r\n\x1a\n"sv)) {
-    Tensor image = read_png(path);
-    const bool colour = image.rank() == 3;
-    return of(std::move(image), colour);
+  switch (format_of(path)) {
+    case Format::npy:
+      return of(read_npy(path, {.dtype = options.dtype}));
+    case Format::npz:
+      return of(read_npz(path, options.entry, {.dtype = options.dtype}));
+    case Format::safetensors:
+      return load_safetensors(path, options);
+    case Format::tiff:
+      return read_tiff(path, {.dtype = options.dtype});
+    case Format::tcf: {
+      const std::int64_t frame = options.frame.value_or(0);
+      check<DataError>(frame >= 0 && frame <= 999'999, path.string(), ": has no time point ", frame);
+      return read_tcf(path, {.frame = static_cast<int>(frame)});
+    }
+    case Format::nifti:
+      return read_nifti(path, {.dtype = options.dtype, .frame = options.frame});
+    case Format::mat:
+      return of(read_mat(path, options.entry, {.dtype = options.dtype}));
+    case Format::png: {
+      Tensor image = read_png(path);
+      const bool colour = image.rank() == 3;
+      return of(std::move(image), colour);
+    }
+    case Format::unknown:
+      break;
   }
-  if ((start.size() > 8 && start[8] == '{') || lower(path.extension().string()) == ".safetensors")
-    return load_safetensors(path, options);
   fail<DataError>(path.string(), ": not a format this build reads; it reads ", volume_formats());
 }
 
@@ -104,17 +110,41 @@ Volume load_volume(const std::filesystem::path& path, const LoadOptions& options
     x = converted;
   }
   v.source = path;
-  v.name = path.stem().string();
-  if (lower(path.extension().string()) == ".gz" && lower(v.name).ends_with(".npy")) v.name.resize(v.name.size() - 4);
+  v.name = volume_name(path);
   return v;
 }
 
+std::string volume_name(const std::filesystem::path& path) {
+  const std::filesystem::path stem = path.stem();
+  return lower_name(path).ends_with(".gz") && looks_like_volume(path) ? stem.stem().string() : stem.string();
+}
+
+std::array<double, 3> spacing_um(const Volume& v) {
+  const double um = v.unit == "m" ? 1e6 : v.unit == "mm" ? 1e3 : 1;
+  return {v.spacing[0] * um, v.spacing[1] * um, v.spacing[2] * um};
+}
+
+std::string orientation_letters(const Volume& v) {
+  // Each of x, y, z (our axes 2, 1, 0) gets a direction of its own: of the six ways the one with the largest cosines.
+  constexpr int ways[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  const auto cosine = [&](int axis, int towards) { return v.direction[static_cast<std::size_t>(3 * (2 - axis) + 2 - towards)]; };
+  const int* best = ways[0];
+  double most = -1;
+  for (const auto& way : ways) {
+    const double sum = std::abs(cosine(0, way[0])) + std::abs(cosine(1, way[1])) + std::abs(cosine(2, way[2]));
+    if (sum > most + 1e-9) most = sum, best = way;
+  }
+  std::string letters;
+  for (int axis = 0; axis < 3; ++axis) letters += (cosine(axis, best[axis]) < 0 ? "LPI" : "RAS")[best[axis]];
+  return letters;
+}
+
 std::string volume_formats() {
-  std::string text = "npy, safetensors";
+  std::string text = "npy, NIfTI, mat, safetensors";
   const auto optional = [&](bool there, const char* format) {
     if (there) text += std::string(", ") + format;
   };
-  optional(has_zlib, "npy.gz");
+  optional(has_zlib, "npy.gz, nii.gz");
   optional(has_zip, "npz");
   optional(has_tiff, "TIFF");
   optional(has_hdf5, "TCF");
@@ -123,8 +153,9 @@ std::string volume_formats() {
 }
 
 bool looks_like_volume(const std::filesystem::path& path) {
-  const std::string name = lower(path.filename().string());
-  constexpr std::string_view endings[] = {".npy", ".npy.gz", ".npz", ".safetensors", ".tif", ".tiff", ".tcf", ".h5", ".png"};
+  const std::string name = lower_name(path);
+  constexpr std::string_view endings[] = {".npy", ".npy.gz", ".npz", ".safetensors", ".tif", ".tiff", ".tcf",
+                                          ".h5",  ".png",    ".nii", ".nii.gz",      ".hdr", ".mat"};
   return std::any_of(std::begin(endings), std::end(endings), [&](std::string_view e) { return name.ends_with(e); });
 }
 

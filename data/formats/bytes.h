@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -23,6 +24,8 @@ class ByteSource {
   virtual const std::string& name() const = 0;
 
   void read_exactly(void* to, std::size_t bytes);
+  /// Passes over `bytes`, which must be there.
+  virtual void skip(std::int64_t bytes);
   /// Throws when there is more.
   void expect_end();
 };
@@ -33,7 +36,7 @@ class FileSource : public ByteSource {
   std::size_t read(void* to, std::size_t bytes) override;
   std::int64_t at_most() const override { return file_.size() - at_; }
   const std::string& name() const override { return file_.name(); }
-  void skip(std::int64_t bytes) { at_ += bytes; }
+  void skip(std::int64_t bytes) override;
 
  private:
   FileReader file_;
@@ -42,6 +45,25 @@ class FileSource : public ByteSource {
 
 /// The content of a gzip file, one member, checksum and length verified at its end. Needs zlib.
 std::unique_ptr<ByteSource> open_gzip(const std::filesystem::path& path);
+
+/// The unpacked content of bytes [begin, end) of a file, a zlib stream.
+std::unique_ptr<ByteSource> open_zlib(const std::filesystem::path& path, std::int64_t begin, std::int64_t end);
+/// The way back, in memory.
+std::string zlib_packed(std::string_view bytes);
+/// True when the file begins as gzip files do.
+bool is_gzip(const std::filesystem::path& path);
+/// The bytes of a file, unpacked when it is a gzip file.
+std::unique_ptr<ByteSource> open_bytes(const std::filesystem::path& path);
+
+/// Where a writer's bytes go. The file is there, whole, after finish(); without it nothing is.
+class ByteSink {
+ public:
+  virtual ~ByteSink() = default;
+  virtual void write(const void* data, std::size_t bytes) = 0;
+  virtual void finish() = 0;
+};
+/// A plain file, or a gzip file of one member (the same content gives the same bytes; needs zlib).
+std::unique_ptr<ByteSink> create_bytes(const std::filesystem::path& path, bool gzip = false);
 
 /// Deflate cannot shrink data more than this; who claims more is lying.
 inline constexpr std::int64_t max_deflate_ratio = 1100;

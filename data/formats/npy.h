@@ -6,6 +6,7 @@
 
 #include "core/tensor.h"
 #include "data/formats/bytes.h"
+#include "data/formats/numbers.h"
 
 namespace cuboid {
 
@@ -18,9 +19,9 @@ struct NpyHeader {
   int version = 1;
   std::int64_t header_bytes = 0;
 
-  /// The narrowest of our types that holds every value: bool and u8 -> u8; i8, i16, u16, i32 -> i32; u32, i64, u64 -> i64;
-  /// f2 -> f16; f4 -> f32; f8 -> f64.
-  DType natural_dtype() const;
+  /// How the elements are stored (bool as u8), and the narrowest of our types that holds every value.
+  DType natural_dtype() const { return cuboid::natural_dtype(number()); }
+  Number number() const;
   std::string type_name() const;  // as NumPy writes it: "<u2"
 };
 
@@ -37,9 +38,12 @@ NpyHeader read_npy_header(ByteSource& source);
 /// `count` slices of axis 0 from `first`, without reading the others (plain .npy in C order only).
 Tensor read_npy_rows(const std::filesystem::path& path, std::int64_t first, std::int64_t count, const NpyOptions& options = {});
 
-/// Atomic; row major, little endian, version 1.0. bf16 is written as f4, which holds it exactly.
+/// Atomic; row major, little endian, version 1.0. bf16 is written as f4, which holds it exactly. A name that ends in .gz is
+/// packed.
 void write_npy(const std::filesystem::path& path, const Tensor& tensor);
 /// The same bytes, in memory.
 std::string npy_bytes(const Tensor& tensor);
+/// What stands before the elements.
+std::string npy_header_bytes(const Shape& shape, Number stored);
 
 }  // namespace cuboid

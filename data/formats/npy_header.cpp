@@ -143,17 +143,13 @@ NpyHeader read_npy_header(ByteSource& source) {
   return header;
 }
 
-DType NpyHeader::natural_dtype() const {
-  switch (kind) {
-    case 'f':
-      return item_bytes == 2 ? DType::f16 : item_bytes == 4 ? DType::f32 : DType::f64;
-    case 'i':
-      return item_bytes == 8 ? DType::i64 : DType::i32;
-    case 'u':
-      return item_bytes == 1 ? DType::u8 : item_bytes == 2 ? DType::i32 : DType::i64;
-    default:
-      return DType::u8;
-  }
+Number NpyHeader::number() const {
+  const auto of_width = [&](Number one, Number two, Number four, Number eight) {
+    return item_bytes == 1 ? one : item_bytes == 2 ? two : item_bytes == 4 ? four : eight;
+  };
+  if (kind == 'f') return of_width(Number::f16, Number::f16, Number::f32, Number::f64);
+  if (kind == 'i') return of_width(Number::i8, Number::i16, Number::i32, Number::i64);
+  return of_width(Number::u8, Number::u16, Number::u32, Number::u64);
 }
 
 std::string NpyHeader::type_name() const {
