@@ -13,6 +13,7 @@ int doctor(const Arguments& arguments);
 int info(const Arguments& arguments);
 int convert(const Arguments& arguments);
 int phantom(const Arguments& arguments);
+int phantom_deepis(const Arguments& arguments);
 int bench(const Arguments& arguments);
 int bench_compare(const Arguments& arguments);
 int bench_table(const Arguments& arguments);

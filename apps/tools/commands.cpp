@@ -13,6 +13,7 @@ const std::vector<Command>& commands() {
       {"csf predict", "classify files", csf::predict_command},
       {"csf explain", "show what a decision rests on (Grad-CAM)", csf::explain_command},
       {"phantom csf", "make phantom cells with known truth", phantom},
+      {"phantom deepis", "make phantom pairs of touching cells with known truth", phantom_deepis},
       {"info", "what a file, a run or a net holds", info},
       {"convert", "from one volume format to another", convert},
       {"bench", "how fast, against LibTorch and the machine's limits", bench},
