@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <mutex>
 #include <new>
@@ -17,6 +18,7 @@
 #include "core/cuda.h"
 #include "core/driver.h"
 #include "core/parallel.h"
+#include "data/volume.h"
 #include "kernels/dispatch.h"
 
 namespace cuboid::app {
@@ -51,6 +53,15 @@ int report(const std::string& message, int code, const std::string& fallback_hin
   }
   if (!hinted && !fallback_hint.empty()) std::cerr << "  hint: " << fallback_hint << '\n';
   return code;
+}
+
+/// A message that begins with the name of a volume: what can be read of it is seen with info.
+std::string hint_about_file(const std::string& message) {
+  const std::string file = message.substr(0, message.find(": "));
+  const bool in_info = process_arguments().size() > 1 && process_arguments()[1] == "info";
+  std::error_code error;
+  if (in_info || !std::filesystem::is_regular_file(file, error) || !looks_like_volume(file)) return "";
+  return "'cuboid info " + shell_quoted(file) + "' shows what can be read of it";
 }
 
 volatile std::sig_atomic_t caught = 0;
@@ -145,7 +156,7 @@ int with_exit_code(F&& body) {
     std::cerr << e.what() << '\n';
     return interrupted;
   } catch (const DataError& e) {
-    return report(e.what(), bad_data, "'cuboid info FILE' shows what can be read of a file");
+    return report(e.what(), bad_data, hint_about_file(e.what()));
   } catch (const OutOfMemory& e) {
     return report(e.what(), out_of_memory, "a smaller --batch-size needs less memory");
   } catch (const std::bad_alloc&) {

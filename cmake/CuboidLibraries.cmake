@@ -36,7 +36,7 @@ endmacro()
 
 cuboid_library(OPENMP OpenMP libgomp1 "tells oneDNN to keep to one thread per call, our own threads need nothing" COMPONENTS CXX)
 cuboid_library(ONEDNN OneDNN libdnnl-dev "fast convolution and matmul on the CPU")
-cuboid_library(ZLIB ZLIB zlib1g-dev "compressed volumes (.npy.gz, .npz)")
+cuboid_library(ZLIB ZLIB zlib1g-dev "compressed volumes (.npy.gz, .npz, .nii.gz, .mat)")
 cuboid_library(ZIP LibZip libzip-dev "zip archives")
 cuboid_library(TIFF TIFF libtiff-dev "TIFF stacks")
 cuboid_library(HDF5 LibHDF5 libhdf5-dev "Tomocube TCF files")

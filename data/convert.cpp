@@ -47,7 +47,8 @@ void save_volume(const std::filesystem::path& path, const Volume& v) {
   const auto ends = [&](std::string_view ending) { return name.ends_with(ending); };
   if (ends(".npy") || ends(".npy.gz")) write_npy(path, v.image);
   else if (ends(".nii") || ends(".nii.gz")) write_nifti(path, v);
-  else if (ends(".mat")) write_mat(path, {{"image", v.image, stored_as(v.image.dtype())}});
+  else if (ends(".mat"))
+    write_mat(path, {{"image", v.image, v.image.dtype() == DType::f16 ? Number::f32 : stored_as(v.image.dtype())}});
   else if (ends(".npz")) write_npz(path, {{"image", v.image}});
   else if (ends(".safetensors")) write_safetensors(path, {{"image", v.image}}, space_of(v));
   else if (ends(".tif") || ends(".tiff")) write_tiff(path, v);

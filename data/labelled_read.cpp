@@ -52,8 +52,7 @@ void check_shape(const Volume& image, const Tensor& other, const LabelledCase& c
 
 Spacing spacing_of(const Volume& v) {
   if (!v.spacing_known) return {};
-  const double um = v.unit == "um" ? 1 : v.unit == "mm" ? 1e3 : v.unit == "m" ? 1e6 : v.unit == "nm" ? 1e-3 : 0;
-  return {v.spacing[0] * um, v.spacing[1] * um, v.spacing[2] * um};
+  return spacing_um(v);
 }
 
 std::string spacing_text(const Spacing& s) { return join_text(s[0], " x ", s[1], " x ", s[2], " um"); }

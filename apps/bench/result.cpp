@@ -168,8 +168,11 @@ Json Result::to_json() const {
                        {"figures", figure_list}});
 }
 
+namespace {
+const char* const hint = "give it a file that 'cuboid bench --out DIR' wrote";
+}
+
 Result Result::from_json(const Json& json, const std::string& source) {
-  const std::string hint = "give it a file that 'cuboid bench --out DIR' wrote";
   check<DataError>(json.is_object() && json.contains("schema"),
                    app::with_hint(source + ": not a result of cuboid bench (it has no \"schema\")", hint));
   check<DataError>(
@@ -197,7 +200,13 @@ Result Result::from_json(const Json& json, const std::string& source) {
 }
 
 Result Result::read(const std::filesystem::path& file) {
-  return from_json(Json::parse(read_file(file), file.string()), file.string());
+  Json json;
+  try {
+    json = Json::parse(read_file(file), file.string());
+  } catch (const DataError& e) {
+    fail<DataError>(app::with_hint(e.what(), hint));
+  }
+  return from_json(json, file.string());
 }
 
 void Result::write(const std::filesystem::path& file) const { atomic_write(file, to_json().dump(2) + "\n"); }

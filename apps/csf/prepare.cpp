@@ -152,7 +152,7 @@ class Preparation {
       check<DataError>(all.not_finite == 0, file, ": ", all.not_finite, " of ", image.size(), " voxels are NaN or infinite");
       // Refractive indices lie near 1.3; instruments export them times 10,000. The table speaks of the latter.
       const double scale = std::abs(all.mean) < 10 ? 1e4 : 1;
-      if (loaded.spacing_known && spacing_[0] == 0) spacing_ = loaded.spacing;
+      if (loaded.spacing_known && spacing_[0] == 0) spacing_ = spacing_um(loaded);
       const bool out = o_.filter_mean && (all.mean * scale < o_.mean_from || all.mean * scale >= o_.mean_below);
       for (auto& t : cells) {
         t.row.volume_mean = all.mean * scale;

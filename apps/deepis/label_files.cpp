@@ -109,10 +109,7 @@ LabelVolume load_labels(const fs::path& path) {
   const auto* v = labels.labels.data<std::int32_t>();
   for (std::int64_t i = 0; i < labels.labels.size(); ++i)
     check<DataError>(v[i] >= 0, path.string(), ": label ", v[i], "; labels are 0 (background) and above");
-  if (volume.spacing_known) {
-    const double unit = volume.unit == "mm" ? 1000 : 1;
-    for (std::size_t i = 0; i < 3; ++i) labels.spacing_um[i] = unit * volume.spacing[i];
-  }
+  if (volume.spacing_known) labels.spacing_um = spacing_um(volume);
   return labels;
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // cuboid info: nets by name, models, volumes, run folders.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "apps/commands.h"
 #include "apps/csf/model.h"
@@ -9,7 +13,11 @@
 #include "apps/text.h"
 #include "core/safetensors.h"
 #include "data/crop.h"
-#include "data/volume.h"
+#include "data/formats/detect.h"
+#include "data/formats/mat.h"
+#include "data/formats/nifti.h"
+#include "data/formats/npy.h"
+#include "data/volume_reader.h"
 
 namespace cuboid::app {
 namespace fs = std::filesystem;
@@ -93,26 +101,129 @@ Json describe_tensors(const fs::path& path, bool json) {
                        {"metadata", metadata}});
 }
 
-Json describe_volume(const fs::path& path, bool json) {
-  const Volume volume = load_volume(path);
-  Tensor values = empty(volume.image.shape());
-  copy(volume.image, values);
-  const VoxelStats stats = voxel_stats(values);
-  Json spacing = Json::array({volume.spacing[0], volume.spacing[1], volume.spacing[2]});
+/// Seven digits: voxels and the sizes of NIfTI-1 have no more.
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.7g", value);
+  return text;
+}
+
+void print_space(const Volume& v) {
+  if (v.spacing_known)
+    std::cout << "  spacing (z,y,x)  " << short_number(v.spacing[0]) << " x " << short_number(v.spacing[1]) << " x "
+              << short_number(v.spacing[2]) << " " << v.unit << "\n";
+  if (v.orientation_known) std::cout << "  orientation      " << orientation_letters(v) << " (x,y,z)\n";
+  for (const auto& note : v.notes) std::cout << "  note             " << note << "\n";
+}
+
+/// The variables of a MAT file that holds more than one volume; for others null.
+Json describe_variables(const fs::path& path, bool json) {
+  const auto variables = list_mat(path);
+  if (std::count_if(variables.begin(), variables.end(), [](const MatVariable& v) { return v.readable; }) == 1) return {};
+  Json all = Json::array();
+  if (!json) std::cout << path.string() << ": MATLAB 5, " << variables.size() << " variables\n";
+  for (const auto& v : variables) {
+    all.push_back(Json::object({{"name", v.name}, {"type", v.type}, {"shape", list(v.shape)}, {"readable", v.readable}}));
+    if (!json)
+      std::cout << "  " << padded(v.name, 18) << padded(v.type, 10) << join_text(v.shape) << (v.readable ? "\n" : " not read\n");
+  }
+  return Json::object({{"file", path.string()}, {"format", "mat"}, {"variables", all}});
+}
+
+/// What stands before the voxels, in formats that say it there.
+struct Header {
+  Volume about;
+  Shape shape;
+  std::string stored;  // "i16", "u8 x 0.5 - 100"
+};
+std::optional<Header> header_of(const fs::path& path) {
+  try {
+    const Format format = format_of(path);
+    if (format == Format::npy) {
+      const NpyHeader h = read_npy_header(path);
+      return Header{{}, h.shape, h.kind == 'b' ? "bool" : name_of(h.number())};
+    }
+    if (format != Format::nifti) return {};
+    const NiftiHeader h = read_nifti_header(path);
+    std::string stored = name_of(h.number);
+    if (h.scale.slope != 1) stored += " x " + short_number(h.scale.slope);
+    if (h.scale.inter != 0) stored += (h.scale.inter < 0 ? " - " : " + ") + short_number(std::abs(h.scale.inter));
+    return Header{h.about, h.shape, stored};
+  } catch (const DataError&) {
+    return {};
+  }
+}
+
+/// Of all voxels, with no more than some slices in memory where the format allows it.
+VoxelStats stats_of(VolumeReader& reader) {
+  const Shape& shape = reader.shape();
+  const std::int64_t depth = shape[-3], values = shape.count() / depth;
+  const bool at_once = reader.forward_only() && shape.rank() == 4;  // channels mean to unpack once more
+  const std::int64_t slab = at_once ? depth : std::clamp<std::int64_t>((std::int64_t{1} << 22) / values, 1, depth);
+  VoxelStats all{0, INFINITY, -INFINITY, 0};
+  std::int64_t finite = 0;
+  for (std::int64_t z = 0; z < depth; z += slab) {
+    const std::int64_t end = std::min(z + slab, depth);
+    const VoxelStats s = voxel_stats(reader.read(z, end));
+    all.not_finite += s.not_finite;
+    const std::int64_t n = (end - z) * values - s.not_finite;
+    if (n == 0) continue;
+    finite += n;
+    all.mean += (s.mean - all.mean) * static_cast<double>(n) / static_cast<double>(finite);
+    all.min = std::min(all.min, s.min);
+    all.max = std::max(all.max, s.max);
+  }
+  if (finite == 0) all.min = all.max = 0;
+  return all;
+}
+
+/// Whatever can be said of a file that is damaged goes to standard output before the error.
+[[noreturn]] void fail_with_header(const fs::path& path, const std::string& message, bool json) {
+  const auto header = header_of(path);
+  if (header && !json) {
+    std::cout << path.string() << ": " << header->shape << ", " << header->stored << ", says its header\n";
+    print_space(header->about);
+    std::cout.flush();
+  }
+  if (header)
+    throw DataError(with_hint(message, "the header is sound, what follows is not: copy the file again, or write it anew"));
+  if (message.find(volume_formats()) == message.npos) throw DataError(message);
+  throw DataError(with_hint(message, "info also shows weights (.safetensors), run folders and, with --net, nets"));
+}
+
+Json describe_volume(const fs::path& path, const LoadOptions& options, bool json) {
+  if (options.entry.empty() && fs::is_regular_file(path) && fs::file_size(path) > 0 && format_of(path) == Format::mat)
+    if (Json variables = describe_variables(path, json); !variables.is_null()) return variables;
+  std::optional<VolumeReader> reader;
+  VoxelStats stats;
+  try {
+    reader.emplace(path, options);
+    stats = stats_of(*reader);
+  } catch (const DataError& e) {
+    fail_with_header(path, e.what(), json);
+  }
+  const Volume& volume = reader->about();
+  const auto header = header_of(path);
+  const std::string dtype = name_of(reader->dtype()), stored = header ? header->stored : dtype;
+  Json notes = Json::array();
+  for (const auto& note : volume.notes) notes.push_back(note);
   if (!json) {
-    std::cout << path.string() << ": " << name_of(volume.image.dtype()) << " " << volume.image.shape() << "\n";
-    if (volume.spacing_known)
-      std::cout << "  spacing (z,y,x)  " << shortest(volume.spacing[0]) << " x " << shortest(volume.spacing[1]) << " x "
-                << shortest(volume.spacing[2]) << " " << volume.unit << "\n";
-    std::cout << "  values           " << shortest(stats.min) << " to " << shortest(stats.max) << ", mean "
-              << shortest(stats.mean) << "\n";
+    std::cout << path.string() << ": " << dtype << " " << reader->shape() << (stored == dtype ? "" : ", stored as " + stored)
+              << "\n";
+    print_space(volume);
+    std::cout << "  values           " << short_number(stats.min) << " to " << short_number(stats.max) << ", mean "
+              << short_number(stats.mean) << "\n";
     if (stats.not_finite) std::cout << "  not finite       " << stats.not_finite << " voxels\n";
   }
+  const Json spacing = Json::array({volume.spacing[0], volume.spacing[1], volume.spacing[2]});
   return Json::object({{"file", path.string()},
-                       {"dtype", name_of(volume.image.dtype())},
-                       {"shape", list(volume.image.shape())},
+                       {"dtype", dtype},
+                       {"stored", stored},
+                       {"shape", list(reader->shape())},
                        {"spacing", volume.spacing_known ? spacing : Json()},
                        {"unit", volume.unit},
+                       {"orientation", volume.orientation_known ? Json(orientation_letters(volume)) : Json()},
+                       {"notes", notes},
                        {"min", stats.min},
                        {"max", stats.max},
                        {"mean", stats.mean},
@@ -143,7 +254,8 @@ Json describe_run(const fs::path& path, bool json) {
 int info(const Arguments& arguments) {
   std::vector<std::string> files;
   std::string net;
-  std::int64_t size = 64, classes = 2;
+  std::int64_t size = 64, classes = 2, frame = -1;
+  LoadOptions load;
   Common common;
   std::vector<std::string> nets = csf::net_names;
   nets.push_back("densenet121_2d");
@@ -151,13 +263,21 @@ int info(const Arguments& arguments) {
   options.other_commands(command_names());
   options.example("cuboid info --net csf", "stages, shapes and parameters");
   options.example("cuboid info cell.tcf weights.safetensors runs/latest", "files and runs");
+  options.example("cuboid info scan.nii.gz", "shape, voxel size, orientation, range of values");
   options.positional("files", &files, "volumes, weights, run folders");
+  options.add("--entry", &load.entry, "which array of an npz or mat file");
+  options
+      .add("--frame", &frame,
+           "which time point of a series, counted from 0 (default: a NIfTI file's all, the first of a TCF file)")
+      .at_least(-1)
+      .at_most(1'000'000);
   options.add("--net", &net, "a net by name").choices(nets);
   options.add("--size", &size, "edge of its input").at_least(1).at_most(1024);
   options.add("--classes", &classes, "its outputs").at_least(1).at_most(100000);
   common.add(options);
   if (!parse_or_help(options, arguments)) return success;
   check<UsageError>(!files.empty() || !net.empty(), "info: name a file, or a net with --net");
+  if (frame >= 0) load.frame = frame;
   Json all = Json::array();
   if (!net.empty()) all.push_back(describe_net(net, size, classes, common.json));
   for (const auto& file : files) {
@@ -165,7 +285,7 @@ int info(const Arguments& arguments) {
     check<DataError>(fs::exists(file, error), file, ": no such file or folder");
     if (fs::is_directory(file)) all.push_back(describe_run(file, common.json));
     else if (fs::path(file).extension() == ".safetensors") all.push_back(describe_tensors(file, common.json));
-    else all.push_back(describe_volume(file, common.json));
+    else all.push_back(describe_volume(file, load, common.json));
   }
   if (common.json) std::cout << all.dump(2) << '\n';
   return success;

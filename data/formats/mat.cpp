@@ -313,44 +313,42 @@ std::string array_bytes(const MatArray& array, const std::string& file) {
       !array.name.empty() && array.name.size() <= 63 && letter(array.name[0]) &&
       std::all_of(array.name.begin(), array.name.end(), [&](char c) { return letter(c) || c == '_' || (c >= '0' && c <= '9'); });
   check(named, where, ": not a name MATLAB can have (letters, digits and _, a letter first, at most 63)");
-  Tensor x = to(array.values, Device::cpu);
-  Shape shape = x.shape();
-  while (shape.rank() < 2) {  // vectors are rows
-    Shape longer = {1};
-    for (const auto d : shape) longer.push_back(d);
-    shape = longer;
-  }
-  if (shape.rank() != x.rank()) {
-    const Tensor row = empty(shape, {.dtype = x.dtype()});
-    copy(x, Tensor(row.storage(), 0, x.shape(), dense_strides(x.shape()), x.dtype()));
-    x = row;
-  }
-  // (more, slices, rows, columns) with columns contiguous: the order of the file is that of the transposed slices.
-  Shape across = shape, strides = x.strides();
-  std::swap(across[-1], across[-2]);
-  std::swap(strides[-1], strides[-2]);
-  const Tensor columns(x.storage(), x.offset(), across, strides, x.dtype());
+  const Tensor x = to(array.values, Device::cpu);
+  Shape shape = x.shape(), strides = x.strides();
+  if (x.rank() == 0) shape = {1, 1}, strides = {1, 1};
+  if (x.rank() == 1) shape = {1, x.dim(0)}, strides = {x.dim(0) * x.strides()[0], x.strides()[0]};  // vectors are rows
   Shape dims = {shape[-2], shape[-1]};
   for (int i = shape.rank() - 3; i >= 0; --i) dims.push_back(shape[i]);
-  const std::int64_t bytes = checked_times(x.size(), size_of(array.stored), where);
-  check(bytes < (std::int64_t{1} << 31), where, ": ", bytes, " bytes; an array of a MATLAB 5 file has less than 2 GiB");
+  const std::int64_t values = checked_times(x.size(), size_of(array.stored), where);
+  check(values < (std::int64_t{1} << 31) - 8192, where, ": ", values, " bytes; an array of a MATLAB 5 file has less than 2 GiB");
 
-  std::string body, flags, sizes;
+  std::string bytes, flags, sizes;
+  bytes.reserve(static_cast<std::size_t>(values) + 256);
+  put_word(bytes, mi_matrix);
+  put_word(bytes, 0);  // its size, known at the end
   put_word(flags, known->code);
   put_word(flags, 0);
-  put_element(body, 6, flags);
+  put_element(bytes, 6, flags);
   for (const auto d : dims) put_word(sizes, static_cast<std::uint32_t>(d));
-  put_element(body, 5, sizes);
-  put_element(body, 1, array.name);
-  put_word(body, type->code);
-  put_word(body, static_cast<std::uint32_t>(bytes));
-  body.reserve(body.size() + static_cast<std::size_t>(bytes) + 8);
-  encode_all(columns, array.stored, [&](const void* data, std::size_t n) { body.append(static_cast<const char*>(data), n); });
-  body.append(static_cast<std::size_t>((8 - bytes % 8) % 8), '\0');
-  std::string whole;
-  put_word(whole, mi_matrix);
-  put_word(whole, static_cast<std::uint32_t>(body.size()));
-  return whole += body;
+  put_element(bytes, 5, sizes);
+  put_element(bytes, 1, array.name);
+  put_word(bytes, type->code);
+  put_word(bytes, static_cast<std::uint32_t>(values));
+  // Slice by slice, each one's columns one after the other.
+  const std::int64_t slice = dims[0] * dims[1], slices = slice > 0 ? x.size() / slice : 0;
+  Shape at = Shape::filled(shape.rank() - 2, 0);
+  for (std::int64_t n = 0; n < slices; ++n) {
+    std::int64_t offset = x.offset();
+    for (int d = 0; d < at.rank(); ++d) offset += at[d] * strides[d];
+    const Tensor columns(x.storage(), offset, {dims[1], dims[0]}, {strides[-1], strides[-2]}, x.dtype());
+    encode_all(columns, array.stored,
+               [&](const void* data, std::size_t count) { bytes.append(static_cast<const char*>(data), count); });
+    for (int d = at.rank() - 1; d >= 0 && ++at[d] == shape[d]; --d) at[d] = 0;
+  }
+  bytes.append(static_cast<std::size_t>((8 - values % 8) % 8), '\0');
+  std::string size;
+  put_word(size, static_cast<std::uint32_t>(bytes.size() - 8));
+  return bytes.replace(4, 4, size);
 }
 
 }  // namespace

@@ -184,9 +184,10 @@ void write_tcf(const std::filesystem::path& path, const Volume& volume) {
   const Id group(H5Gcreate2(data, "3D", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
   const Id scalar(H5Screate(H5S_SCALAR), H5Sclose);
   constexpr const char* attributes[] = {"ResolutionZ", "ResolutionY", "ResolutionX"};
+  const auto spacing = spacing_um(volume);
   for (std::size_t i = 0; i < 3 && volume.spacing_known; ++i) {
     const Id a(H5Acreate2(group, attributes[i], H5T_NATIVE_DOUBLE, scalar, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-    check(H5Awrite(a, H5T_NATIVE_DOUBLE, &volume.spacing[i]) >= 0, path.string(), ": tcf: cannot write ", attributes[i]);
+    check(H5Awrite(a, H5T_NATIVE_DOUBLE, &spacing[i]) >= 0, path.string(), ": tcf: cannot write ", attributes[i]);
   }
   hsize_t dims[3], chunk[3];
   for (int i = 0; i < 3; ++i) {

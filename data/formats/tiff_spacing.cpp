@@ -79,14 +79,15 @@ void read_tiff_spacing(const TiffHandle& file, Volume& volume) {
 }
 
 void write_tiff_spacing(const TiffHandle& file, const Volume& v) {
-  if (!v.spacing_known || v.unit != "um") return;
+  if (!v.spacing_known) return;
+  const auto spacing = spacing_um(v);
   std::ostringstream text;
   text.precision(17);
-  text << "ImageJ=1.11a\nimages=" << v.image.dim(0) << "\nslices=" << v.image.dim(0) << "\nunit=micron\nspacing=" << v.spacing[0]
+  text << "ImageJ=1.11a\nimages=" << v.image.dim(0) << "\nslices=" << v.image.dim(0) << "\nunit=micron\nspacing=" << spacing[0]
        << "\n";
   TIFFSetField(file.get(), TIFFTAG_IMAGEDESCRIPTION, text.str().c_str());
-  TIFFSetField(file.get(), TIFFTAG_XRESOLUTION, 1 / v.spacing[2]);
-  TIFFSetField(file.get(), TIFFTAG_YRESOLUTION, 1 / v.spacing[1]);
+  TIFFSetField(file.get(), TIFFTAG_XRESOLUTION, 1 / spacing[2]);
+  TIFFSetField(file.get(), TIFFTAG_YRESOLUTION, 1 / spacing[1]);
   TIFFSetField(file.get(), TIFFTAG_RESOLUTIONUNIT, RESUNIT_NONE);
 }
 
