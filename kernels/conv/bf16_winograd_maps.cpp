@@ -111,6 +111,14 @@ void each_tile(const Band& b, const F& f) {
 
 }  // namespace
 
+std::vector<Band> bands_of(std::int64_t h, std::int64_t w, std::int64_t most) {
+  const std::int64_t tall = (h + 1) / 2, wide = (w + 1) / 2, lines = std::max<std::int64_t>(1, most / wide);
+  const std::int64_t count = (tall + lines - 1) / lines, each = (tall + count - 1) / count;
+  std::vector<Band> bands;
+  for (std::int64_t first = 0; first < tall; first += each) bands.push_back({h, w, first, std::min(each, tall - first)});
+  return bands;
+}
+
 // ---- activations ----------------------------------------------------------------------------------
 
 void input_points(const Band& b, std::int64_t samples, std::int64_t channels, const bf16* padded, bf16* to,
@@ -144,12 +152,17 @@ void output_pairs_transposed(const Band& b, std::int64_t samples, std::int64_t c
 }
 
 void output_band(const Band& b, std::int64_t channels, const float* from, std::int64_t from_point, bf16* plane,
-                 std::int64_t pixel) {
+                 std::int64_t pixel, const float* bias) {
   each_tile(b, [&](std::int64_t tile, std::int64_t y, std::int64_t x) {
     for (std::int64_t c = 0; c < channels; c += 2 * lanes) {
       Vec low[4], high[4];
       output_tile(from + tile * channels + c, from_point, low);
       output_tile(from + tile * channels + c + lanes, from_point, high);
+      if (bias)
+        for (int i = 0; i < 4; ++i) {
+          low[i] += load(bias + c);
+          high[i] += load(bias + c + lanes);
+        }
       for (int i = 0; i < 2; ++i)
         for (int j = 0; j < 2; ++j)
           if (y + i < b.h && x + j < b.w) store(plane + ((y + i) * b.w + x + j) * pixel + c, low[2 * i + j], high[2 * i + j]);

@@ -4,6 +4,7 @@
 // so that a band's points stay in cache; rows of points are tiles, of one sample after the other.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "core/dtype.h"
 
@@ -21,6 +22,9 @@ struct Band {
   std::int64_t padded_count() const { return padded_h() * padded_w(); }
 };
 
+/// The bands of an h x w plane, of about `most` tiles; the tallest first.
+std::vector<Band> bands_of(std::int64_t h, std::int64_t w, std::int64_t most);
+
 /// Elements from one point's matrix to the next; the extra cache lines keep them out of one cache set.
 constexpr std::int64_t point_stride(std::int64_t rows, std::int64_t channels) { return (rows + 1) / 2 * 2 * channels + 64; }
 
@@ -33,9 +37,10 @@ void input_pairs(const Band& b, std::int64_t samples, std::int64_t channels, con
 void output_pairs_transposed(const Band& b, std::int64_t samples, std::int64_t channels, const bf16* padded, bf16* to,
                              std::int64_t to_point);
 
-/// from[point][row][channels] of one sample -> its band: line y, column x of the plane is at plane + (y * w + x) * pixel.
+/// from[point][row][channels] of one sample -> its band: line y, column x of the plane is at plane + (y * w + x) * pixel. `bias`,
+/// one per channel, is added where it is not null.
 void output_band(const Band& b, std::int64_t channels, const float* from, std::int64_t from_point, bf16* plane,
-                 std::int64_t pixel);
+                 std::int64_t pixel, const float* bias = nullptr);
 
 /// What `output_band` gives is the gradient behind act(z * scale + shift), which it is taken through: `to`, [h * w][channels]
 /// like z, and per channel the sums of it and of it times (z - mean), added to sums[2][channels].

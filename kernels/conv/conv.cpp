@@ -32,6 +32,8 @@ constexpr Impl<ConvForward> forward_rows[] = {
     {"depthwise", Device::cpu, depthwise::forward_fits, depthwise::conv_forward},
     {"slim", Device::cpu, slim::forward_fits, slim::conv_forward},
     {"winograd", Device::cpu, winograd::forward_fits, winograd::conv_forward},
+    {"bf16_stem", Device::cpu, bf::stem::forward_fits, bf::stem::conv_forward},
+    {"bf16_winograd", Device::cpu, bf::winograd::forward_fits, bf::winograd::conv_forward},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::forward_fits, onednn::conv_forward},
 #endif
@@ -54,6 +56,7 @@ constexpr Impl<ConvInput> input_rows[] = {
 #endif
     {"depthwise", Device::cpu, depthwise::input_fits, depthwise::conv_input},
     {"winograd", Device::cpu, winograd::input_fits, winograd::conv_input},
+    {"bf16_winograd", Device::cpu, bf::winograd::input_fits, bf::winograd::conv_input},
 #if CUBOID_ONEDNN
     {"onednn", Device::cpu, onednn::input_fits, onednn::conv_input},
 #endif
@@ -77,6 +80,8 @@ constexpr Impl<ConvWeight> weight_rows[] = {
 #endif
     {"depthwise", Device::cpu, depthwise::weight_fits, depthwise::conv_weight},
     {"winograd", Device::cpu, winograd::weight_fits, winograd::conv_weight},
+    {"bf16_stem", Device::cpu, bf::stem::weight_fits, bf::stem::conv_weight},
+    {"bf16_winograd", Device::cpu, bf::winograd::weight_fits, bf::winograd::conv_weight},
 #if CUBOID_ONEDNN
     {"slim", Device::cpu, slim::weight_fits, slim::conv_weight},
     {"onednn", Device::cpu, onednn::weight_fits, onednn::conv_weight},

@@ -48,6 +48,23 @@ ConvForward conv_forward;
 ConvWeight conv_weight;
 }  // namespace slim
 
+namespace bf {    // for processors with AVX-512 BF16, channels-last; other builds have rows that never fit
+namespace stem {  // up to 4 input channels, output channels in multiples of 32
+ConvForwardFits forward_fits;
+ConvWeightFits weight_fits;
+ConvForward conv_forward;
+ConvWeight conv_weight;
+}  // namespace stem
+namespace winograd {  // 3x3x3 and 3x3 with stride 1 and padding 1, channels in multiples of 32
+ConvForwardFits forward_fits;
+ConvInputFits input_fits;
+ConvWeightFits weight_fits;
+ConvForward conv_forward;
+ConvInput conv_input;
+ConvWeight conv_weight;
+}  // namespace winograd
+}  // namespace bf
+
 namespace depthwise {  // own loops: f32 and bf16, channels-last; 3D forward and input, any weights
 ConvForwardFits forward_fits;
 ConvInputFits input_fits;

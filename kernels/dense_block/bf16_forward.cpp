@@ -24,14 +24,7 @@ std::vector<Unit> units16_of(const Geometry& g) {
   return units;
 }
 
-std::vector<bf::Band> bands_of(const Geometry& g) {
-  const std::int64_t tall = (g.h + 1) / 2, wide = (g.w + 1) / 2;
-  const std::int64_t most = std::max<std::int64_t>(1, (g.depth_taps == 1 ? 128 : 64) / wide), count = (tall + most - 1) / most;
-  const std::int64_t each = (tall + count - 1) / count;
-  std::vector<bf::Band> bands;
-  for (std::int64_t first = 0; first < tall; first += each) bands.push_back({g.h, g.w, first, std::min(each, tall - first)});
-  return bands;
-}
+std::vector<bf::Band> bands_of(const Geometry& g) { return bf::bands_of(g.h, g.w, g.depth_taps == 1 ? 128 : 64); }
 
 void activate_rows(const bf16* x, std::int64_t rows, std::int64_t stride, std::int64_t c0, std::int64_t c1, const Norm& norm,
                    float slope, bf16* to, std::int64_t to_stride) {
