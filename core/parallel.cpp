@@ -3,8 +3,10 @@
 // a loop loses that core's share of the speed and no more. An OpenMP barrier would wait for the lost thread in every loop.
 #include "core/parallel.h"
 
+#include <dlfcn.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -17,6 +19,38 @@
 
 namespace cuboid {
 namespace {
+
+/// The processors this process may run on. An OpenMP runtime that was told to bind threads (OMP_PROC_BIND, OMP_PLACES) has bound
+/// the first one to one of its places before main, and every thread made since has inherited that. Such a place is looked past:
+/// all places together are what the process was given at its start, or what the user chose of it. The runtime need not be there.
+bool allowed_processors(cpu_set_t& allowed) {
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
+  const auto count = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_num_places"));
+  const auto size = reinterpret_cast<int (*)(int)>(dlsym(RTLD_DEFAULT, "omp_get_place_num_procs"));
+  const auto list = reinterpret_cast<void (*)(int, int*)>(dlsym(RTLD_DEFAULT, "omp_get_place_proc_ids"));
+  if (!count || !size || !list) return true;
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  bool bound = false;  // to one of them
+  for (int place = 0; place < count(); ++place) {
+    std::vector<int> ids(static_cast<std::size_t>(std::max(0, size(place))));
+    list(place, ids.data());
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    for (const int id : ids)
+      if (id >= 0 && id < CPU_SETSIZE) CPU_SET(static_cast<std::size_t>(id), &own);
+    CPU_OR(&all, &all, &own);
+    bound = bound || CPU_EQUAL(&own, &allowed);
+  }
+  if (bound) allowed = all;
+  return true;
+}
+
+/// Lets this thread, which the library has made, run on all of them.
+void run_anywhere() {
+  cpu_set_t allowed;
+  if (allowed_processors(allowed)) sched_setaffinity(0, sizeof allowed, &allowed);  // if it may not, it runs where it is
+}
 
 thread_local bool inside = false;  // within a parallel loop: nested loops run serially
 
@@ -91,6 +125,7 @@ class Pool {
 
  private:
   void serve(int rank) {
+    run_anywhere();
     std::uint64_t seen = 0;
     for (;;) {
       const auto deadline = Clock::now() + patience;
@@ -125,7 +160,7 @@ std::atomic<int>& chosen_threads() {
     const char* env = std::getenv("OMP_NUM_THREADS");
     if (const int wanted = env ? std::atoi(env) : 0; wanted > 0) return wanted;
     cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+    if (allowed_processors(allowed)) return std::max(1, CPU_COUNT(&allowed));
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   }();
   return n;
@@ -136,7 +171,10 @@ std::atomic<int>& chosen_threads() {
 int thread_count() { return chosen_threads(); }
 void set_thread_count(int threads) { chosen_threads() = threads < 1 ? 1 : threads; }
 
-SerialScope::SerialScope() : before_(inside) { inside = true; }
+SerialScope::SerialScope() : before_(inside) {
+  inside = true;
+  run_anywhere();
+}
 SerialScope::~SerialScope() { inside = before_; }
 
 void detail::parallel_chunks(std::int64_t chunks, Body body, const void* context) {

@@ -7,7 +7,8 @@
 
 namespace cuboid {
 
-/// Threads that parallel_for may use. Default: OMP_NUM_THREADS, else the processors this process may run on.
+/// Threads that parallel_for may use. Default: OMP_NUM_THREADS, else the processors this process may run on, also where an
+/// OpenMP runtime has bound the first thread to one of them.
 int thread_count();
 void set_thread_count(int threads);
 
@@ -25,7 +26,7 @@ void parallel_for(std::int64_t count, F&& f) {
 }
 
 /// While it lives, the loops of this thread run serially: for workers that stand beside the main thread, whose own teams
-/// of threads would only be in its way.
+/// of threads would only be in its way. They may run on all processors of the process.
 class SerialScope {
  public:
   SerialScope();
