@@ -32,8 +32,9 @@ std::vector<Case> find_cases(const Programs& programs) {
   std::vector<Case> cases;
   for (const Json& c : ours.as_array()) {
     const std::string name = c.at("name").as_string();
-    cases.push_back(
-        {name, c.at("title").as_string(), c.get("size", "small"), std::find(known.begin(), known.end(), name) != known.end()});
+    cases.push_back({name, c.at("title").as_string(), c.get("size", "small"),
+                     std::find(known.begin(), known.end(), name) != known.end(), c.get("scaling_batch", std::int64_t{0}),
+                     c.get("scaling_side", std::int64_t{0})});
   }
   return cases;
 }
@@ -47,7 +48,6 @@ bool has_bf16() {
 
 Words plain_environment(int threads) { return {"OMP_NUM_THREADS=" + std::to_string(threads), "OMP_PROC_BIND=true"}; }
 
-/// Unbound: libgomp would bind the process' first thread to one core, and our threads would find no other.
 Words own_environment(int threads) { return {"OMP_NUM_THREADS=" + std::to_string(threads)}; }
 Words tuned_environment(int threads) {
   Words all = plain_environment(threads);

@@ -23,6 +23,7 @@ struct Case {
   std::string name, title;
   std::string size = "small";  // "large": not with --quick; "heavy": only with --all or a filter; "test": only by a filter
   bool in_libtorch = false;
+  std::int64_t scaling_batch = 0, scaling_side = 0;  // while the other grows; 0: its growth is not measured
 };
 std::vector<Case> find_cases(const Programs& programs);
 
@@ -42,8 +43,9 @@ std::vector<Contender> contenders(const Programs& programs, const Case& c, const
 
 /// True where the processor multiplies bf16 by itself.
 bool has_bf16();
-/// Both sides get the same threads, bound to processors.
+/// Both sides get the same threads, LibTorch's bound to processors.
 Words plain_environment(int threads);
+Words own_environment(int threads);
 /// And glibc keeps its memory: no page is mapped and unmapped at every operation.
 Words tuned_environment(int threads);
 

@@ -47,14 +47,6 @@ struct Runner {
   }
 };
 
-std::vector<double> steps_of(const std::string& answer) {
-  std::istringstream in(answer);
-  std::vector<double> steps;
-  for (double ms = 0; in >> ms;) steps.push_back(ms);
-  check(!steps.empty(), "bench: a side answered '", answer, "' instead of times");
-  return steps;
-}
-
 /// Outputs and gradients of each of ours against LibTorch's, which is asked once.
 std::vector<Agreement> gate(const std::vector<Contender>& all, const std::string& row, const std::filesystem::path& scratch,
                             Reporter& reporter) {
@@ -102,6 +94,14 @@ KeptRounds judge_rounds(const Row& row, Result& result, double share) {
 }
 
 }  // namespace
+
+std::vector<double> steps_of(const std::string& answer) {
+  std::istringstream in(answer);
+  std::vector<double> steps;
+  for (double ms = 0; in >> ms;) steps.push_back(ms);
+  check(!steps.empty(), "bench: a side answered '", answer, "' instead of times");
+  return steps;
+}
 
 Calibration calibrate(double seconds) {
   const Roofs roofs = measure_roofs(Device::cpu, seconds);

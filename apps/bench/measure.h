@@ -39,6 +39,9 @@ double expected_turns(std::size_t sides, const MeasureOptions& options);
 std::optional<Row> measure_row(const Programs& programs, const Case& c, const std::string& mode, const MeasureOptions& options,
                                const std::filesystem::path& scratch, Reporter& reporter, Result& result);
 
+/// The milliseconds in a side's answer to "time".
+std::vector<double> steps_of(const std::string& answer);
+
 /// FLOP/s and B/s of all threads, now.
 Calibration calibrate(double seconds);
 

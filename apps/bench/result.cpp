@@ -155,6 +155,16 @@ Json Result::to_json() const {
   for (const Figure& f : figures)
     figure_list.push_back(Json::object(
         {{"id", f.id}, {"title", f.title}, {"unit", f.unit}, {"cuboid", numbers(f.cuboid)}, {"libtorch", numbers(f.libtorch)}}));
+  Json growth_list = Json::array();
+  for (const Growth& g : growth)
+    growth_list.push_back(Json::object({{"net", g.net},
+                                        {"title", g.title},
+                                        {"mode", g.mode},
+                                        {"batch", g.batch},
+                                        {"side", g.side},
+                                        {"threads", g.threads},
+                                        {"ms_per_million_voxels", 1e6 * median(g.ms) / g.voxels()},
+                                        {"ms", numbers(g.ms)}}));
   return Json::object({{"schema", schema},
                        {"date", date},
                        {"command", command},
@@ -165,7 +175,8 @@ Json Result::to_json() const {
                        {"options", options},
                        {"best_calibration", Json::object({{"flops_per_s", best.flops}, {"bytes_per_s", best.bytes}})},
                        {"rows", row_list},
-                       {"figures", figure_list}});
+                       {"figures", figure_list},
+                       {"scaling", growth_list}});
 }
 
 namespace {
@@ -193,6 +204,10 @@ Result Result::from_json(const Json& json, const std::string& source) {
     for (const Json& f : json.at("figures").as_array())
       r.figures.push_back({f.at("id").as_string(), f.at("title").as_string(), f.at("unit").as_string(), numbers(f.at("cuboid")),
                            numbers(f.at("libtorch"))});
+    const Json none = Json::array(), *growth = json.find("scaling");
+    for (const Json& g : (growth ? *growth : none).as_array())
+      r.growth.push_back({g.at("net").as_string(), g.at("title").as_string(), g.at("mode").as_string(), g.at("batch").as_int(),
+                          g.at("side").as_int(), g.at("threads").as_int(), numbers(g.at("ms"))});
     return r;
   } catch (const DataError& e) {
     fail<DataError>(app::with_hint(source + ": broken result: " + e.what(), hint));

@@ -63,6 +63,16 @@ struct Figure {
   bool operator==(const Figure&) const = default;
 };
 
+/// Cuboid's f32 step on an input of another size, or with another number of threads.
+struct Growth {
+  std::string net, title, mode;  // "densenet121_3d", "DenseNet121 3D", "train" or "infer"
+  std::int64_t batch = 0, side = 0, threads = 0;
+  std::vector<double> ms = {};  // of every step
+
+  double voxels() const { return static_cast<double>(batch * side * side * side); }
+  bool operator==(const Growth&) const = default;
+};
+
 struct Result {
   std::string date, command;
   Json machine = Json::object();   // processor, cores, threads, memory_gib, system, vectors
@@ -72,6 +82,7 @@ struct Result {
   Calibration best;  // the best calibration of the run, FLOP/s and B/s
   std::vector<Row> rows = {};
   std::vector<Figure> figures = {};
+  std::vector<Growth> growth = {};  // of `cuboid bench --scaling`
 
   Json to_json() const;
   /// Throws DataError that names `source` and what is wrong with it.

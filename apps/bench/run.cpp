@@ -9,6 +9,7 @@
 
 #include "apps/bench/lean.h"
 #include "apps/bench/measure.h"
+#include "apps/bench/scaling.h"
 #include "apps/bench/table.h"
 #include "apps/commands.h"
 #include "apps/progress.h"
@@ -24,7 +25,7 @@ struct RunOptions {
   std::string filter, out, programs, command;
   std::int64_t rounds = 7;
   double seconds = 3, keep_above = 0.95;
-  bool quick = false, bf16 = true, list = false, lean = true, all = false;
+  bool quick = false, bf16 = true, list = false, lean = true, all = false, compared = true, scaling = false;
   bench::MeasureOptions measure = {};
 };
 
@@ -119,6 +120,20 @@ void measure_lean(const bench::Programs& programs, const std::vector<Planned>& r
     for (auto& f : bench::compile_time(programs, scratch, options)) result.figures.push_back(f);
 }
 
+void measure_scaling(const bench::Programs& programs, const std::vector<Planned>& rows, const RunOptions& o,
+                     const fs::path& scratch, bench::Reporter& reporter, bench::Result& result) {
+  std::vector<bench::Growth> points;
+  for (const Planned& p : rows)
+    for (auto& g : bench::growth_of(p.c, p.mode, o.measure.threads)) points.push_back(std::move(g));
+  check<UsageError>(!points.empty(), "bench --scaling: none of the rows is of a net whose growth is measured");
+  reporter.say(join_text("scaling: ", points.size(), " sizes, twice"));
+  bench::measure_growth(programs, scratch, o.quick ? 0 : 1, points, [&](const bench::Growth& g, double ms) {
+    reporter.say(join_text("  ", g.net, "/", g.mode, " batch ", g.batch, ", ", g.side, "^3, threads ", g.threads, ": ",
+                           fixed(ms, 1), " ms"));
+  });
+  result.growth = std::move(points);
+}
+
 void store(const bench::Result& result, const fs::path& folder) {
   fs::create_directories(folder);
   result.write(folder / "bench.json");
@@ -169,19 +184,20 @@ int run(RunOptions o, const Common& common) {
       failed.emplace_back(e.what());
     }
   };
-  for (std::size_t i = 0; i < rows.size() && !stop_signal(); ++i)
+  for (std::size_t i = 0; i < rows.size() && o.compared && !stop_signal(); ++i)
     attempt([&] {
       terminal.row(i + 1, rows.size(), rows[i].c.name + "/" + rows[i].mode, turns * static_cast<double>(i));
       if (auto row = bench::measure_row(programs, rows[i].c, rows[i].mode, o.measure, scratch.path, terminal, result))
         result.rows.push_back(std::move(*row));
     });
-  if (o.lean && !stop_signal()) attempt([&] { measure_lean(programs, rows, o, scratch.path, terminal, result); });
+  if (o.scaling && !stop_signal()) attempt([&] { measure_scaling(programs, rows, o, scratch.path, terminal, result); });
+  if (o.lean && o.compared && !stop_signal()) attempt([&] { measure_lean(programs, rows, o, scratch.path, terminal, result); });
   result.complete = !stop_signal() && failed.empty();
   store(result, folder);
   if (common.json) std::cout << result.to_json().dump(2) << '\n';
   else
-    std::cout << bench::summary_table(result) << "\nall sides: " << (folder / "bench.md").string() << ", "
-              << (folder / "bench.json").string() << '\n';
+    std::cout << bench::scaling_table(result) << (o.compared ? bench::summary_table(result) : "")
+              << "\nall sides: " << (folder / "bench.md").string() << ", " << (folder / "bench.json").string() << '\n';
   check(failed.empty(), join(failed, "\n"));
   if (stop_signal()) fail<Interrupted>("interrupted; what there is is in ", folder.string());
   return success;
@@ -214,6 +230,7 @@ int bench(const Arguments& arguments) {
   options.example("cuboid bench --quick", "three minutes: fewer rounds, no large nets, LibTorch's best layouts only");
   options.example("cuboid bench --filter 3d/train --out new/", "one kind of row");
   options.example("cuboid bench --filter unet", "rows that take minutes each are measured when named, or with --all");
+  options.example("cuboid bench --scaling --no-compared", "how the cost grows with batch and volume, and falls with threads");
   options.example("cuboid bench compare old/bench.json new/bench.json --fail-above 5%", "has anything become slower?");
   options.example("cuboid bench table new/bench.json --write README.md", "the table of a document, from a result");
   options.add("--filter", &o.filter, "only rows that match this regular expression");
@@ -223,6 +240,8 @@ int bench(const Arguments& arguments) {
   options.add("--quick", &o.quick, "3 rounds of 1 s, small nets");
   options.add("--bf16", &o.bf16, "Cuboid in bf16 too, where the processor has AVX-512 BF16");
   options.add("--keep-above", &o.keep_above, "drop rounds in which the machine reached less of its best").at_least(0).at_most(1);
+  options.add("--scaling", &o.scaling, "Cuboid on batches of 1 to 16 and cubes of 32^3 to 96^3, one thread and all; minutes");
+  options.add("--compared", &o.compared, "the rows themselves");
   options.add("--lean", &o.lean, "start-up, size and compile time too");
   options.add("-o,--out", &o.out, "folder for bench.json and bench.md (default: runs/NNN-bench)");
   options.add("--programs", &o.programs, "folder with bench_cuboid_side and bench_torch_side (default: beside this program)");

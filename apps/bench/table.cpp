@@ -35,8 +35,8 @@ std::string tiny(double v) {
 }
 std::string share(double over, double under) { return over > 0 && under > 0 ? fixed(over / under, 2) : ""; }
 
-std::string mode_text(const Row& row) {
-  return row.mode == "train" ? "training step" : row.mode == "infer" ? "inference" : row.mode;
+std::string mode_text(const std::string& mode) {
+  return mode == "train" ? "training step" : mode == "infer" ? "inference" : mode;
 }
 
 /// FLOPs of the definition per second, as a share of what the processor's multiply-adds reached in f32.
@@ -105,7 +105,7 @@ std::string summary_table(const Result& r) {
   for (const Row& row : r.rows)
     for (const Side* ours : row.ours()) {
       const double ms = median(row.times(*ours));
-      std::vector<std::string> cells{row.title + ", " + mode_text(row) + ", " + ours->dtype, number(ms), of_peak(r, row, ms),
+      std::vector<std::string> cells{row.title + ", " + mode_text(row.mode) + ", " + ours->dtype, number(ms), of_peak(r, row, ms),
                                      fixed(ours->peak_mib, 0)};
       if (const Side* best = row.best(), *plain = row.as_installed(); compared) {
         cells.push_back(best ? number(median(row.times(*best))) : "");
@@ -122,7 +122,7 @@ std::string summary_table(const Result& r) {
 std::string full_table(const Result& r) {
   std::string text;
   for (const Row& row : r.rows) {
-    text += "### " + row.title + ": " + mode_text(row) + "\n\n";
+    text += "### " + row.title + ": " + mode_text(row.mode) + "\n\n";
     const Side* best = row.best();
     std::vector<std::string> head{"", "min ms", "median ms", "IQR ms", "rounds", "peak MiB"};
     for (const Side* o : row.ours()) head.push_back("Cuboid " + o->dtype + " / this [95 %]");
@@ -148,7 +148,40 @@ std::string full_table(const Result& r) {
     while (text.ends_with(' ')) text.pop_back();
     text += "\n\n";
   }
-  return text + figures_table(r) + provenance(r);
+  return text + figures_table(r) + scaling_table(r) + provenance(r);
+}
+
+std::string scaling_table(const Result& r) {
+  if (r.growth.empty()) return "";
+  std::string text, net;
+  const auto find = [&](const Growth& like, bool one) {
+    for (const Growth& g : r.growth)
+      if (g.net == like.net && g.mode == like.mode && g.batch == like.batch && g.side == like.side && (g.threads == 1) == one)
+        return &g;
+    return static_cast<const Growth*>(nullptr);
+  };
+  for (const Growth& g : r.growth) {
+    const Growth *one = find(g, true), *all = find(g, false);
+    if (&g != (one ? one : all)) continue;
+    if (net != g.net + g.mode) {
+      text +=
+          (net.empty() ? "" : "\n") +
+          line({g.title + ", " + mode_text(g.mode), "1 thread, ms [quartiles]", "per million voxels",
+                text_of(r.machine, "threads") + " threads, ms [quartiles]", "per million voxels", "threads make it faster by"}) +
+          rule(6);
+      net = g.net + g.mode;
+    }
+    std::vector<std::string> cells{join_text("batch ", g.batch, ", ", g.side, "^3")};
+    for (const Growth* point : {one, all}) {
+      const double ms = point ? median(point->ms) : 0;
+      cells.push_back(
+          point ? number(ms) + " [" + number(quantile(point->ms, 0.25)) + ", " + number(quantile(point->ms, 0.75)) + "]" : "");
+      cells.push_back(point ? number(1e6 * ms / point->voxels()) : "");
+    }
+    cells.push_back(one && all ? fixed(median(one->ms) / median(all->ms), 2) : "");
+    text += line(cells);
+  }
+  return text + "\n";
 }
 
 std::string with_tables(const std::string& text, const Result& result, const std::string& source) {
@@ -162,8 +195,12 @@ std::string with_tables(const std::string& text, const Result& result, const std
     check<DataError>(close != text.npos && stop != text.npos && text.find(begin, close) >= stop, source, ": a '", begin,
                      "... -->' without '", end, "'");
     const std::string which = text.substr(start + begin.size(), close - start - begin.size());
-    check<DataError>(which == "summary " || which == "full ", source, ": '", begin, which, "-->': the table is summary or full");
-    out += text.substr(at, close + 3 - at) + "\n" + (which == "full " ? full_table(result) : summary_table(result));
+    check<DataError>(which == "summary " || which == "full " || which == "scaling ", source, ": '", begin, which,
+                     "-->': the table is summary, full or scaling");
+    out += text.substr(at, close + 3 - at) + "\n" +
+           (which == "full "      ? full_table(result)
+            : which == "scaling " ? scaling_table(result)
+                                  : summary_table(result));
     at = stop;
   }
   check<DataError>(count > 0, app::with_hint(source + ": no place for a table in it",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Markdown of a result, and the place in a document where it stands:
-//   <!-- cuboid bench table summary -->   or   full
+//   <!-- cuboid bench table summary -->   or   full   or   scaling
 //   ... written by the tool ...
 //   <!-- end of table -->
 #pragma once
@@ -13,6 +13,9 @@ namespace cuboid::bench {
 std::string summary_table(const Result& result);
 /// Every side of every row, with what was dropped and how far the numbers agree.
 std::string full_table(const Result& result);
+
+/// How the cost grows with batch, volume and threads; empty when that was not measured.
+std::string scaling_table(const Result& result);
 
 /// `text` with every marked place rewritten. DataError when there is none, or one has no end; `source` names it.
 std::string with_tables(const std::string& text, const Result& result, const std::string& source);

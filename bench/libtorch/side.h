@@ -5,7 +5,7 @@
 //                                           cuda:f32, cuda:tf32:graph, channels_last:cuda:bf16:graph, ...
 //   first NET FILE                          predicts one sample, prints the result: from start to first answer
 // Cuboid's has also
-//   prepare NET FILE                        writes weights, inputs and one sample of them
+//   prepare NET FILE [BATCH SIDE]           writes weights and inputs, of the size in its title or of another
 // A serving side reads questions from stdin, a line each, and answers with one line:
 //   about        -> JSON: what it is, versions, threads
 //   work         -> FLOPs of one step, taps on padding left out; 0 when it does not know

@@ -41,6 +41,10 @@ Result example(double factor = 1) {
   }
   r.figures = {{"startup/net", "start to first prediction", "ms", {70, 71, 72}, {700, 710, 720}},
                {"size/closure", "size", "MiB", {45.}, {}}};
+  r.growth = {{"net", "Net", "train", 4, 50, 1, {98, 100, 102}},
+              {"net", "Net", "train", 4, 50, 2, {50, 49, 51}},
+              {"net", "Net", "train", 4, 100, 1, {800, 801}},
+              {"net", "Net", "infer", 1, 50, 2, {7.5}}};
   return r;
 }
 
@@ -68,6 +72,7 @@ TEST(BenchResult, ThereAndBack) {
   EXPECT_EQ(after.rows[0].kept.kept, (std::vector<bool>{true, false, false, true}));
   EXPECT_EQ(after.rows[0].numerics, before.rows[0].numerics);
   EXPECT_EQ(after.figures, before.figures);
+  EXPECT_EQ(after.growth, before.growth);
   EXPECT_EQ(after.rows[0].best()->id, "libtorch/contiguous/tuned");
   EXPECT_EQ(after.rows[0].as_installed()->id, "libtorch/contiguous/default");
   EXPECT_DOUBLE_EQ(after.rows[0].ratio(after.rows[0].sides[0], *after.rows[0].best()).median, 0.5);
@@ -89,11 +94,23 @@ TEST_F(Bench, TablesSayWhatTheFileSays) {
   EXPECT_EQ(summary_table(alone).find("best LibTorch"), std::string::npos);
 }
 
+TEST(BenchResult, GrowthIsShownPerVoxelAndPerThread) {
+  const std::string text = scaling_table(example());
+  EXPECT_NE(text.find("| Net, training step | 1 thread,"), std::string::npos) << text;
+  EXPECT_NE(text.find("| batch 4, 50^3 | 100 [99.0, 101] | 200 | 50.0 [49.5, 50.5] | 100 | 2.00 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| batch 4, 100^3 | 800 [800, 801] | 200 | | | |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| Net, inference |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| batch 1, 50^3 | | | 7.50 [7.50, 7.50] | 60.0 | |"), std::string::npos) << text;
+  EXPECT_EQ(scaling_table(Result()), "");
+  EXPECT_NE(full_table(example()).find(text), std::string::npos);
+}
+
 TEST_F(Bench, WritingTheTableTwiceChangesNothing) {
   const std::string result = stored("r.json", example());
   const std::string document = file("doc.md",
                                     "# Title\n\n<!-- cuboid bench table summary -->\nold\n<!-- end of table -->\n\nbetween\n\n"
-                                    "<!-- cuboid bench table full -->\n<!-- end of table -->\nend\n");
+                                    "<!-- cuboid bench table full -->\n<!-- end of table -->\n"
+                                    "<!-- cuboid bench table scaling -->\n<!-- end of table -->\nend\n");
   EXPECT_EQ(run({"bench", "table", result, "--check", document}).code, 1);
   EXPECT_EQ(run({"bench", "table", result, "--write", document}).code, 0);
   const std::string once = test::slurp(document);

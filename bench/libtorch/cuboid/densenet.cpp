@@ -10,8 +10,6 @@ using namespace cuboid;
 namespace side {
 namespace {
 
-constexpr std::int64_t batch = 8;
-
 DenseNetOptions options(const std::string& name) {
   DenseNetOptions o = name.ends_with("2d") ? monai_densenet121(2, 3) : monai_densenet121();
   if (name.find("169") != name.npos) o.blocks = {6, 12, 32, 32};
@@ -19,12 +17,16 @@ DenseNetOptions options(const std::string& name) {
   return o;
 }
 
-NamedTensors inputs(const NetEntry& entry, bool one_sample) {
-  const std::int64_t n = one_sample ? 1 : batch, side = entry.name == "tiny_3d" ? 16 : 64;
-  const Shape shape = entry.name.ends_with("2d") ? Shape{n, 3, 256, 256} : Shape{n, 1, side, side, side};
-  NamedTensors all{{"bench.input", uniform(shape, {.seed = 7}, 0, 1)}};
-  if (!one_sample) all.emplace_back("bench.labels", from_values<std::int64_t>({0, 1, 1, 0, 1, 0, 0, 1}, {batch}));
-  return all;
+NamedTensors inputs(const NetEntry& entry, const Extent& extent) {
+  const bool flat = entry.name.ends_with("2d");
+  const std::int64_t n = extent.batch ? extent.batch : 8, side = extent.side               ? extent.side
+                                                                 : flat                    ? 256
+                                                                 : entry.name == "tiny_3d" ? 16
+                                                                                           : 64;
+  const Shape shape = flat ? Shape{n, 3, side, side} : Shape{n, 1, side, side, side};
+  std::vector<std::int64_t> labels(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = "01101001"[i % 8] - '0';
+  return {{"bench.input", uniform(shape, {.seed = 7}, 0, 1)}, {"bench.labels", from_values(labels, {n})}};
 }
 
 class Dense : public Net {
@@ -47,7 +49,7 @@ std::unique_ptr<Net> make(const NetEntry& entry, const NamedTensors& given) {
 }  // namespace
 
 std::vector<NetEntry> densenets() {
-  return {{"densenet121_3d", "DenseNet121 3D, 64^3, batch 8", Size::small, inputs, make},
+  return {{"densenet121_3d", "DenseNet121 3D, 64^3, batch 8", Size::small, inputs, make, {.batch = 4, .side = 64}},
           {"densenet169_3d", "DenseNet169 3D, 64^3, batch 8", Size::large, inputs, make},
           {"densenet121_2d", "DenseNet121 2D, 256 px, batch 8", Size::small, inputs, make},
           {"tiny_3d", "a small DenseNet, for tests", Size::test, inputs, make}};

@@ -10,11 +10,10 @@ using namespace cuboid;
 namespace side {
 namespace {
 
-NamedTensors inputs(const NetEntry&, bool one_sample) {
-  const Shape shape{1, 1, 128, 128, 64};
-  NamedTensors all{{"bench.input", uniform(shape, {.seed = 7}, 0, 1)}};
-  if (!one_sample) all.emplace_back("bench.target", uniform(shape, {.seed = 8}, -1, 1));
-  return all;
+NamedTensors inputs(const NetEntry&, const Extent& extent) {
+  const std::int64_t n = extent.batch ? extent.batch : 1, side = extent.side;
+  const Shape shape = side ? Shape{n, 1, side, side, side} : Shape{n, 1, 128, 128, 64};
+  return {{"bench.input", uniform(shape, {.seed = 7}, 0, 1)}, {"bench.target", uniform(shape, {.seed = 8}, -1, 1)}};
 }
 
 class Unet : public Net {
@@ -34,6 +33,8 @@ std::unique_ptr<Net> make(const NetEntry&, const NamedTensors& given) { return s
 
 }  // namespace
 
-std::vector<NetEntry> gcn_unets() { return {{"gcn_unet", "ResNet-GCN U-Net, 128x128x64, batch 1", Size::heavy, inputs, make}}; }
+std::vector<NetEntry> gcn_unets() {
+  return {{"gcn_unet", "ResNet-GCN U-Net, 128x128x64, batch 1", Size::heavy, inputs, make, {.batch = 1, .side = 32}}};
+}
 
 }  // namespace side

@@ -33,15 +33,19 @@ int list() {
   Json all = Json::array();
   constexpr const char* sizes[] = {"small", "large", "heavy", "test"};
   for (const auto& e : side::nets())
-    all.push_back(Json::object({{"name", e.name}, {"title", e.title}, {"size", sizes[static_cast<int>(e.size)]}}));
+    all.push_back(Json::object({{"name", e.name},
+                                {"title", e.title},
+                                {"size", sizes[static_cast<int>(e.size)]},
+                                {"scaling_batch", e.scaling.batch},
+                                {"scaling_side", e.scaling.side}}));
   std::cout << all.dump() << '\n';
   return 0;
 }
 
-int prepare(const side::NetEntry& entry, const std::string& file) {
+int prepare(const side::NetEntry& entry, const std::string& file, const side::Extent& extent) {
   const auto net = entry.make(entry, {});
   NamedTensors all = net->module().state_dict();
-  for (auto& [name, tensor] : entry.inputs(entry, false)) all.emplace_back(name, tensor);
+  for (auto& [name, tensor] : entry.inputs(entry, extent)) all.emplace_back(name, tensor);
   write_safetensors(file, all);
   return 0;
 }
@@ -54,7 +58,7 @@ std::unique_ptr<side::Net> load(const side::NetEntry& entry, const std::string& 
   for (auto& [name, tensor] : read_safetensors(file))
     if (name.starts_with(side::input_prefix)) inputs.emplace_back(name, to(tensor, device));
     else state.emplace_back(name, tensor);
-  auto net = entry.make(entry, one_sample ? entry.inputs(entry, true) : inputs);
+  auto net = entry.make(entry, one_sample ? entry.inputs(entry, {.batch = 1}) : inputs);
   net->module().load_state_dict(state, {.adopt = true}, file);
   if (device != Device::cpu) net->module().to(device);
   return net;
@@ -211,10 +215,12 @@ int main(int argc, char** argv) try {
   const std::vector<std::string> words(argv + 1, argv + argc);
   const std::string command = words.empty() ? "" : words[0];
   if (command == "list" && words.size() == 1) return list();
-  if (command == "prepare" && words.size() == 3) return prepare(entry_of(words[1]), words[2]);
+  if (command == "prepare" && words.size() == 3) return prepare(entry_of(words[1]), words[2], {});
+  if (command == "prepare" && words.size() == 5)
+    return prepare(entry_of(words[1]), words[2], {std::stoll(words[3]), std::stoll(words[4])});
   if (command == "first" && words.size() == 3) return first(entry_of(words[1]), words[2]);
   if (command == "serve" && words.size() == 5) return serve(entry_of(words[1]), words[2], words[3], words[4]);
-  std::cerr << "usage: bench_cuboid_side list | prepare NET FILE | first NET FILE | serve NET train|infer "
+  std::cerr << "usage: bench_cuboid_side list | prepare NET FILE [BATCH SIDE] | first NET FILE | serve NET train|infer "
                "[cuda:]f32|tf32|bf16[:graph] FILE\n";
   return 2;
 } catch (const std::exception& e) {

@@ -25,13 +25,19 @@ enum class Size : std::uint8_t {
   test,   // only by its name
 };
 
+/// Of the inputs; 0 is what the net's title says.
+struct Extent {
+  std::int64_t batch = 0, side = 0;
+};
+
 struct NetEntry {
   std::string name, title;  // "densenet121_3d", "DenseNet121 3D, 64^3, batch 8"
   Size size = Size::small;
-  /// "bench.input", ... as forward and loss take them; and for a single sample, without what only the loss needs.
-  cuboid::NamedTensors (*inputs)(const NetEntry& entry, bool one_sample) = nullptr;
+  /// "bench.input", ... as forward and loss take them. With a side: cubes or squares of it.
+  cuboid::NamedTensors (*inputs)(const NetEntry& entry, const Extent& extent) = nullptr;
   /// Untrained; takes what it needs from `inputs` (empty: only the weights matter).
   std::unique_ptr<Net> (*make)(const NetEntry& entry, const cuboid::NamedTensors& inputs) = nullptr;
+  Extent scaling = {};  // the batch when the side grows, and the side when the batch does; 0: growth is not measured
 };
 
 const std::vector<NetEntry>& nets();
