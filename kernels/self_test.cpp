@@ -62,6 +62,10 @@ class Cases {
     convolve({1, 1, 6, 5, 7}, {8, 1, 3, 3, 3}, ConvSpec::make(3, 2, 1));        // a stem
     convolve({2, 8, 3, 4, 5}, {8, 1, 3, 3, 3}, ConvSpec::make(3, 1, 1, 1, 8));  // depthwise
     convolve({1, 6, 7, 5}, {4, 3, 2, 3}, ConvSpec::make(2, 2, 1, 2, 2));        // groups, dilation
+    if (device_ == Device::cpu && dtype_ == DType::f32 && layout_ == Layout::channels_last) {
+      convolve({1, 64, 2, 16, 17}, {64, 64, 3, 3, 3}, ConvSpec::make(3, 1, 1), true);  // winograd
+      convolve({1, 16, 3, 4, 29}, {2, 16, 3, 3, 3}, ConvSpec::make(3, 1, 1), true);    // slim
+    }
     if (layout_ == Layout::channels_last && size_of(dtype_) == 2)
       convolve({1, 64, 2, 3, 3}, {64, 64, 3, 3, 3}, ConvSpec::make(3, 1, 1));  // whole tiles of tensor cores
     const Tensor a = noise({9, 24}), b = noise({24, 16});

@@ -8,7 +8,7 @@
 #include "core/device.h"
 #include "core/parallel.h"
 #include "kernels/conv/bf16_panels.h"
-#include "kernels/dense_block/winograd.h"
+#include "kernels/conv/winograd_maps.h"
 
 namespace cuboid::bf {
 namespace {
@@ -197,11 +197,11 @@ void output_band_backward(const Band& b, std::int64_t channels, const float* fro
 // ---- weights --------------------------------------------------------------------------------------
 
 namespace {
-constexpr dense::Tiling square{2, 2};  // the maps of F(2, 3) on both axes
+constexpr winograd::Tiling square{2, 2};  // the maps of F(2, 3) on both axes
 
 void round_points(const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, bf16* to) {
   const Scratch<float> wide(points * depth_taps * out * in);
-  dense::weight_points(square, w, out, in, depth_taps, wide.data());
+  winograd::weight_points(square, w, out, in, depth_taps, wide.data());
   round_panels(wide.data(), points * depth_taps * (out / panel_width), in, to);
 }
 }  // namespace
@@ -229,7 +229,7 @@ void weight_points_turned(const bf16* w, std::int64_t out, std::int64_t in, std:
 void weight_points_transposed(const float* from, std::int64_t parts, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
                               bf16* dw) {
   const Scratch<float> wide(out * in * depth_taps * 9);
-  dense::weight_points_transposed(square, from, parts, out, in, depth_taps, wide.data());
+  winograd::weight_points_transposed(square, from, parts, out, in, depth_taps, wide.data());
   parallel_ranges(out * in * depth_taps * 9, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) dw[i] = bf16(wide[i]);
   });

@@ -6,12 +6,12 @@
 #include "kernels/conv/geometry.h"
 #include "kernels/conv/rows.h"
 #include "kernels/conv/units.h"
-#include "kernels/dense_block/simd.h"
+#include "kernels/simd.h"
 
 namespace cuboid::slim {
 namespace {
 
-using dense::lanes, dense::load, dense::Vec;
+using simd::lanes, simd::load, simd::Vec;
 
 constexpr std::int64_t most_outputs = 4;
 

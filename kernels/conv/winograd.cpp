@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// 3x3x3 convolutions of f32 with a third of the multiplications: the maps of dense_block/winograd.h over bands of each plane, the
+// 3x3x3 convolutions of f32 with a third of the multiplications: the maps of winograd_maps.h over bands of each plane, the
 // planes of three depth taps in a ring. The gradient of the input is the same convolution with the weights turned round.
 #include <algorithm>
 #include <cstring>
 
 #include "core/parallel.h"
 #include "kernels/conv/geometry.h"
+#include "kernels/conv/panels.h"
 #include "kernels/conv/rows.h"
-#include "kernels/dense_block/gemm.h"
-#include "kernels/dense_block/simd.h"
-#include "kernels/dense_block/winograd.h"
+#include "kernels/conv/winograd_maps.h"
+#include "kernels/simd.h"
 
 namespace cuboid::winograd {
 namespace {
 
-using dense::panel_width, dense::Tiling;
+using namespace simd;
 
 /// What one task computes: planes [d0, d1) of sample n, lines [y0, y0 + band.h).
 struct Unit {
@@ -62,7 +62,7 @@ class Ring {
         u_(u),
         x_(x),
         next_(std::max<std::int64_t>(0, u.d0 - 1)),
-        v_point_(dense::point_stride(u.band.count(), g.in_channels)),
+        v_point_(point_stride(u.band.count(), g.in_channels)),
         padded_(u.band.padded_count() * g.in_channels),
         v_(3 * u.band.points() * v_point_) {}
   /// Makes planes up to and with `last`, where the volume has them.
@@ -70,7 +70,7 @@ class Ring {
     for (; next_ <= std::min(last, g_.in[0] - 1); ++next_) {
       const std::int64_t plane = g_.in[1] * g_.in[2] * g_.in_channels;
       pad_band(u_, g_.in[1], g_.in_channels, x_ + (u_.n * g_.in[0] + next_) * plane, padded_.data());
-      dense::input_points(u_.band, g_.in_channels, padded_.data(), plane_of(next_), v_point_);
+      input_points(u_.band, g_.in_channels, padded_.data(), plane_of(next_), v_point_);
     }
   }
   const float* plane(std::int64_t d) const { return plane_of(d); }
@@ -88,21 +88,21 @@ void convolve(const Geometry& g, const Unit& u, const float* x, const float* wei
   const Tiling& t = u.band;
   const auto [d, h, w] = g.in;
   const std::int64_t in = g.in_channels, out = g.out_channels, rows = t.count();
-  const std::int64_t v_point = dense::point_stride(rows, in), y_point = dense::point_stride(rows, out);
+  const std::int64_t v_point = point_stride(rows, in), y_point = point_stride(rows, out);
   const Scratch<float> points(t.points() * y_point);
   Ring ring(g, u, x);
   for (std::int64_t o = u.d0; o < u.d1; ++o) {
     ring.reach(o + 1);
     const std::int64_t first = std::max<std::int64_t>(0, o - 1), last = std::min(d - 1, o + 1);
     for (std::int64_t p = 0; p < t.points(); ++p) {
-      dense::Product products[3];
+      Product products[3];
       for (std::int64_t i = first; i <= last; ++i)
         products[i - first] = {{ring.plane(i) + p * v_point, in, 1},
                                {weights + (p * 3 + i - o + 1) * in * out, in * panel_width, panel_width}};
-      dense::gemm(rows, out, in, {products, static_cast<std::size_t>(last - first + 1)}, points.data() + p * y_point, out, false);
+      gemm(rows, out, in, {products, static_cast<std::size_t>(last - first + 1)}, points.data() + p * y_point, out, false);
     }
     float* band = y + (((u.n * d + o) * h) + u.y0) * w * out;
-    dense::output_plane(t, out, points.data(), y_point, band, out);
+    output_plane(t, out, points.data(), y_point, band, out);
     if (bias) add_bias(bias, out, t.h * w, band);
   }
 }
@@ -110,7 +110,7 @@ void convolve(const Geometry& g, const Unit& u, const float* x, const float* wei
 void run(const Geometry& g, const float* x, const float* w, const float* bias, float* y) {
   const Tiling t{2, g.in[2]};
   const Scratch<float> weights(t.points() * 3 * g.in_channels * g.out_channels);
-  dense::weight_points(t, w, g.out_channels, g.in_channels, 3, weights.data());
+  weight_points(t, w, g.out_channels, g.in_channels, 3, weights.data());
   const std::vector<Unit> units = units_of(g);
   parallel_for(static_cast<std::int64_t>(units.size()),
                [&](std::int64_t i) { convolve(g, units[static_cast<std::size_t>(i)], x, weights.data(), bias, y); });
@@ -121,23 +121,23 @@ void correlate(const Geometry& g, const Unit& u, const float* x, const float* dy
   const Tiling& t = u.band;
   const auto [d, h, w] = g.in;
   const std::int64_t in = g.in_channels, out = g.out_channels, rows = t.count();
-  const std::int64_t v_point = dense::point_stride(rows, in), y_point = dense::point_stride(rows, out);
+  const std::int64_t v_point = point_stride(rows, in), y_point = point_stride(rows, out);
   const Scratch<float> points(t.points() * y_point);
   Ring ring(g, u, x);
   for (std::int64_t o = u.d0; o < u.d1; ++o) {
     ring.reach(o + 1);
-    dense::output_plane_transposed(t, out, dy + (((u.n * d + o) * h) + u.y0) * w * out, points.data(), y_point);
+    output_plane_transposed(t, out, dy + (((u.n * d + o) * h) + u.y0) * w * out, w, points.data(), y_point);
     for (std::int64_t p = 0; p < t.points(); ++p)
       for (std::int64_t i = std::max<std::int64_t>(0, o - 1); i <= std::min(d - 1, o + 1); ++i)
-        dense::gemm(in, out, rows, {ring.plane(i) + p * v_point, 1, in}, {points.data() + p * y_point, panel_width, out},
-                    part + (p * 3 + i - o + 1) * in * out, out, true);
+        gemm(in, out, rows, {ring.plane(i) + p * v_point, 1, in}, {points.data() + p * y_point, panel_width, out},
+             part + (p * 3 + i - o + 1) * in * out, out, true);
   }
 }
 
 /// Where it was measured to win: planes of some size, channels for whole panels.
 bool fits(const View& x, const View& w, const View& y, const ConvSpec& spec) {
   constexpr Triple three{3, 3, 3}, one{1, 1, 1};
-  if (dense::lanes < 8 || x.dtype != DType::f32 || x.rank() != 5) return false;
+  if (lanes < 8 || x.dtype != DType::f32 || x.rank() != 5) return false;
   if (!x.is(Layout::channels_last) || !y.is(Layout::channels_last) || !w.is(Layout::contiguous)) return false;
   const Geometry g = geometry(x.dtype, x.shape, w.shape, y.shape, spec);
   return g.kernel == three && g.stride == one && g.dilation == one && g.pad_lo == one && g.in == g.out && g.groups == 1 &&
@@ -181,7 +181,7 @@ void conv_weight(const View& g, const View& x, const Out& dw, const ConvSpec& sp
     for (std::int64_t i = k; i < count; i += parts)
       correlate(own, units[static_cast<std::size_t>(i)], x.as<float>(), g.as<float>(), sums.data() + k * size);
   });
-  dense::weight_points_transposed(t, sums.data(), parts, own.out_channels, own.in_channels, 3, dw.as<float>());
+  weight_points_transposed(t, sums.data(), parts, own.out_channels, own.in_channels, 3, dw.as<float>());
 }
 
 }  // namespace cuboid::winograd

@@ -8,10 +8,10 @@
 
 #include "core/parallel.h"
 #include "core/profiler.h"
+#include "kernels/conv/panels.h"
 #include "kernels/dense_block/block.h"
-#include "kernels/dense_block/gemm.h"
 #include "kernels/dense_block/norm_math.h"
-#include "kernels/dense_block/simd.h"
+#include "kernels/simd.h"
 
 namespace cuboid::dense {
 namespace {
@@ -42,57 +42,65 @@ void through_activation(const float* x, std::int64_t x_stride, float* dv, std::i
   }
 }
 
-/// The slab's gradient of one layer's slice, completed, as points: y[point][tile][growth] of plane d.
-void gradient_points(const Geometry& g, const Unit& u, std::int64_t channel, std::int64_t d, const Pending& pending,
-                     const float* slab, const float* gradient, float* plane, float* y, std::int64_t y_point) {
-  const Tiling t = g.tiling();
+/// The slab's gradient of one layer's slice, completed, in a band of plane d: as the points of an output (for the weights'
+/// gradient) and as those of an input (for conv2's own input's), each [point][tile][growth].
+void gradient_points(const Geometry& g, const Unit& u, const Band& band, std::int64_t channel, std::int64_t d,
+                     const Pending& pending, const float* slab, const float* gradient, float* padded, float* as_output,
+                     float* as_input, std::int64_t point) {
+  const Tiling& t = band.tiles;
   for (std::int64_t n = u.n0; n < u.n1; ++n) {
-    const std::int64_t at = (n * g.d + d) * g.plane() * g.width() + channel;
-    for (std::int64_t i = 0; i < g.plane(); ++i)
-      for (std::int64_t c = 0; c < g.growth; c += lanes)
-        store(plane + i * g.growth + c, load(gradient + at + i * g.width() + c) + load(pending.offset.data() + channel + c) +
-                                            load(pending.factor.data() + channel + c) * load(slab + at + i * g.width() + c));
-    output_plane_transposed(t, g.growth, plane, y + (n - u.n0) * t.count() * g.growth, y_point);
+    const std::int64_t plane = (n * g.d + d) * g.plane() * g.width() + channel;
+    band.pad(g.growth, padded, [&](std::int64_t line, float* to) {
+      for (std::int64_t at = plane + line * g.w * g.width(), end = at + g.w * g.width(); at < end;
+           at += g.width(), to += g.growth)
+        for (std::int64_t c = 0; c < g.growth; c += lanes)
+          store(to + c, load(gradient + at + c) + load(pending.offset.data() + channel + c) +
+                            load(pending.factor.data() + channel + c) * load(slab + at + c));
+    });
+    const std::int64_t to = (n - u.n0) * t.count() * g.growth;
+    input_points(t, g.growth, padded, as_input + to, point);
+    output_plane_transposed(t, g.growth, padded + (t.padded_w() + 1) * g.growth, t.padded_w(), as_output + to, point);
   }
 }
 
-/// One unit of the 3x3x3 convolution's backward: conv2's weight gradient as points (added to dw), and da behind norm2
-/// for the unit's voxels with its sums.
-void convolve_backward(const Geometry& g, const Unit& u, std::int64_t channel, const Norm& norm, float slope,
+/// A band of one unit of the 3x3x3 convolution's backward: conv2's weight gradient as points (added to dw), and da behind norm2
+/// for the band's voxels with its sums.
+void convolve_backward(const Geometry& g, const Unit& u, const Band& band, std::int64_t channel, const Norm& norm, float slope,
                        const Pending& pending, const float* slab, const float* gradient, const float* z, const float* weights,
                        float* da, float* dw, Sums& sums) {
-  const Tiling t = g.tiling();
+  const Tiling& t = band.tiles;
   const std::int64_t rows = (u.n1 - u.n0) * t.count(), taps = g.depth_taps, half = taps / 2;
   const std::int64_t v_point = point_stride(rows, g.mid), y_point = point_stride(rows, g.growth), y_plane = t.points() * y_point;
-  const Scratch<float> padded(t.padded_count() * g.mid), v(t.points() * v_point), y(taps * y_plane), plane(g.plane() * g.growth);
-  std::fill_n(dw, g.point_floats(), 0.f);
-  std::int64_t next = std::max<std::int64_t>(0, u.d0 - half);  // the first plane of the gradient that is not yet in the ring
+  const Scratch<float> padded(t.padded_count() * std::max(g.mid, g.growth)), v(t.points() * v_point), outputs(taps * y_plane),
+      inputs(taps * y_plane);
+  std::int64_t next = std::max<std::int64_t>(0, u.d0 - half);  // the first plane of the gradient that is not yet in the rings
   for (std::int64_t d = u.d0; d < u.d1; ++d) {
     const std::int64_t first = std::max<std::int64_t>(0, d - half), last = std::min(g.d - 1, d + half);
     for (; next <= last; ++next)
-      gradient_points(g, u, channel, next, pending, slab, gradient, plane.data(), y.data() + next % taps * y_plane, y_point);
-    std::fill_n(padded.data(), t.padded_count() * g.mid, 0.f);
+      gradient_points(g, u, band, channel, next, pending, slab, gradient, padded.data(), outputs.data() + next % taps * y_plane,
+                      inputs.data() + next % taps * y_plane, y_point);
     for (std::int64_t n = u.n0; n < u.n1; ++n) {
-      activate_plane(t, g.mid, z + (n * g.d + d) * g.plane() * g.mid, norm, slope, padded.data());
+      const float* plane = z + (n * g.d + d) * g.plane() * g.mid;
+      band.pad(g.mid, padded.data(), [&](std::int64_t line, float* to) {
+        activate_rows(plane + line * g.w * g.mid, g.w, g.mid, 0, g.mid, norm, slope, to, g.mid);
+      });
       input_points(t, g.mid, padded.data(), v.data() + (n - u.n0) * t.count() * g.mid, v_point);
     }
     for (std::int64_t p = 0; p < t.points(); ++p) {
       Product products[3];
       std::size_t count = 0;
       for (std::int64_t o = first; o <= last; ++o) {
-        const std::int64_t at = (p * taps + d - o + half) * g.mid * g.growth;
-        const float* yp = y.data() + o % taps * y_plane + p * y_point;
-        gemm(g.mid, g.growth, rows, {v.data() + p * v_point, 1, g.mid}, {yp, panel_width, g.growth}, dw + at, g.growth, true);
-        products[count++] = {{yp, g.growth, 1}, {weights + at, g.growth * panel_width, panel_width}};
+        const std::int64_t at = (p * taps + d - o + half) * g.mid * g.growth, ring = o % taps * y_plane + p * y_point;
+        gemm(g.mid, g.growth, rows, {v.data() + p * v_point, 1, g.mid}, {outputs.data() + ring, panel_width, g.growth}, dw + at,
+             g.growth, true);
+        products[count++] = {{inputs.data() + ring, g.growth, 1}, {weights + at, g.growth * panel_width, panel_width}};
       }
       gemm(rows, g.mid, g.growth, {products, count}, v.data() + p * v_point, g.mid, false);  // over v, used up for this point
     }
     for (std::int64_t n = u.n0; n < u.n1; ++n) {
-      input_points_transposed(t, g.mid, v.data() + (n - u.n0) * t.count() * g.mid, v_point, padded.data());
-      const std::int64_t at = (n * g.d + d) * g.plane() * g.mid;
-      for (std::int64_t line = 0; line < g.h; ++line)
-        std::copy_n(padded.data() + ((line + 1) * t.padded_w() + 1) * g.mid, g.w * g.mid, da + at + line * g.w * g.mid);
-      through_activation(z + at, g.mid, da + at, g.mid, g.plane(), norm, 0, g.mid, slope, sums);
+      const std::int64_t at = ((n * g.d + d) * g.plane() + band.y0 * g.w) * g.mid;
+      output_plane(t, g.mid, v.data() + (n - u.n0) * t.count() * g.mid, v_point, da + at, g.mid);
+      through_activation(z + at, g.mid, da + at, g.mid, t.h * t.w, norm, 0, g.mid, slope, sums);
     }
   }
 }
@@ -168,10 +176,14 @@ void backward(const Geometry& g, const std::vector<Layer>& layers, const std::ve
     {
       const profiler::Span span(Device::cpu, "dense_block.conv2_backward", "fused", 2 * g.flops2(),
                                 g.bytes(2 * g.mid + 2 * g.growth));  // z, its gradient; the new features, theirs
-      weight_points_swapped(g.tiling(), layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
+      weight_points_turned(g.tiling(), layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
       parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t i) {
-        convolve_backward(g, units[static_cast<std::size_t>(i)], g.channels(l), layer.norm2, slope, pending, slab, gradient, zl,
-                          weights.data(), da.data(), parts.data() + i * g.point_floats(), part_sums[static_cast<std::size_t>(i)]);
+        const Unit& u = units[static_cast<std::size_t>(i)];
+        float* part = parts.data() + i * g.point_floats();
+        std::fill_n(part, g.point_floats(), 0.f);
+        for (std::int64_t b = u.b0; b < u.b1; ++b)
+          convolve_backward(g, u, Band(g, b), g.channels(l), layer.norm2, slope, pending, slab, gradient, zl, weights.data(),
+                            da.data(), part, part_sums[static_cast<std::size_t>(i)]);
       });
       weight_points_transposed(g.tiling(), parts.data(), static_cast<std::int64_t>(units.size()), g.growth, g.mid, g.depth_taps,
                                out[k].conv2);

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "core/parallel.h"
-#include "kernels/dense_block/simd.h"
+#include "kernels/simd.h"
 
 namespace cuboid::dense {
 
@@ -14,10 +14,13 @@ std::vector<Unit> units_of(const Geometry& g) {
   const std::int64_t samples = std::clamp<std::int64_t>(16 / tiles, 1, std::max<std::int64_t>(1, g.n / 2));
   const std::int64_t groups = (g.n + samples - 1) / samples, wanted = std::clamp<std::int64_t>(tiles / 8, 2, 8);
   const std::int64_t slabs = std::clamp<std::int64_t>((wanted + groups - 1) / groups, 1, std::max<std::int64_t>(1, g.d / 2));
+  const std::int64_t parts = std::clamp<std::int64_t>((wanted + groups * slabs - 1) / (groups * slabs), 1, g.bands());
   std::vector<Unit> units;
   for (std::int64_t n = 0; n < g.n; n += samples)
     for (std::int64_t s = 0; s < slabs; ++s)
-      units.push_back({n, std::min(g.n, n + samples), g.d * s / slabs, g.d * (s + 1) / slabs});
+      for (std::int64_t p = 0; p < parts; ++p)
+        units.push_back({n, std::min(g.n, n + samples), g.d * s / slabs, g.d * (s + 1) / slabs, g.bands() * p / parts,
+                         g.bands() * (p + 1) / parts});
   return units;
 }
 
@@ -62,12 +65,6 @@ void activate_rows(const float* x, std::int64_t rows, std::int64_t stride, std::
   for (std::int64_t i = 0; i < rows; ++i, x += stride, to += to_stride)
     for (std::int64_t c = c0; c < c1; c += lanes)
       store(to + c - c0, activate(load(x + c) * load(norm.scale.data() + c) + load(norm.shift.data() + c), leak));
-}
-
-void activate_plane(const Tiling& t, std::int64_t channels, const float* z, const Norm& norm, float slope, float* padded) {
-  for (std::int64_t y = 0; y < t.h; ++y)
-    activate_rows(z + y * t.w * channels, t.w, channels, 0, channels, norm, slope,
-                  padded + ((y + 1) * t.padded_w() + 1) * channels, channels);
 }
 
 void pack_panels(const float* m, std::int64_t rows, std::int64_t cols, float* to) {

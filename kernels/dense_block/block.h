@@ -5,19 +5,23 @@
 // bottleneck z = conv1(...) [V][mid], and mean and 1/sqrt(var + eps) of every norm. Nothing else is kept for the backward
 // pass; what lies behind a norm is computed again from the slab and from z, in pieces that stay in cache.
 #pragma once
+#include <algorithm>
 #include <vector>
 
 #include "core/device.h"
 #include "core/tensor.h"
 #include "kernels/dense_block/geometry.h"
-#include "kernels/dense_block/simd.h"
 #include "kernels/norm/ranks.h"
+#include "kernels/simd.h"
 
 namespace cuboid::dense {
 
-/// Samples [n0, n1) and planes [d0, d1) of each: what one task of a 3x3x3 convolution writes.
+using namespace simd;
+using namespace winograd;
+
+/// Samples [n0, n1), planes [d0, d1) of each and bands [b0, b1) of those: what one task of a 3x3x3 convolution writes.
 struct Unit {
-  std::int64_t n0, n1, d0, d1;
+  std::int64_t n0, n1, d0, d1, b0, b1;
 };
 /// Cut by size alone.
 std::vector<Unit> units_of(const Geometry& g);
@@ -56,8 +60,28 @@ class Moments {
   std::vector<double> mean_, m2_;
 };
 
-/// act(z * scale + shift) of one plane [h * w][channels] into the inside of a padded plane.
-void activate_plane(const Tiling& t, std::int64_t channels, const float* z, const Norm& norm, float slope, float* padded);
+/// Lines y0, y0 + 1, ... of a plane, as many as its tiles reach, and a border of one pixel around them; beyond the plane lie
+/// zeros.
+struct Band {
+  Tiling tiles;
+  std::int64_t y0, h;  // of the plane
+
+  Band(const Geometry& g, std::int64_t index)
+      : tiles{std::min(g.band_lines(), g.h - index * g.band_lines()), g.w}, y0(index * g.band_lines()), h(g.h) {}
+  /// fill(line of the plane, where its first pixel goes) for the lines there are; zeros for the rest.
+  template <class F>
+  void pad(std::int64_t channels, float* padded, F&& fill) const {
+    const std::int64_t w = tiles.w, whole = tiles.padded_w();
+    for (std::int64_t y = y0 - 1; y <= y0 + 2 * tiles.tall(); ++y, padded += whole * channels) {
+      const bool inside = y >= 0 && y < h;
+      std::fill_n(padded, (inside ? 1 : whole) * channels, 0.f);
+      if (!inside) continue;
+      fill(y, padded + channels);
+      std::fill(padded + (1 + w) * channels, padded + whole * channels, 0.f);
+    }
+  }
+};
+
 /// Rows of x (`stride` floats apart) -> act(x * scale + shift), channels [c0, c1), `to_stride` floats apart.
 void activate_rows(const float* x, std::int64_t rows, std::int64_t stride, std::int64_t c0, std::int64_t c1, const Norm& norm,
                    float slope, float* to, std::int64_t to_stride);

@@ -4,26 +4,28 @@
 
 #include "core/parallel.h"
 #include "core/profiler.h"
+#include "kernels/conv/panels.h"
 #include "kernels/dense_block/block.h"
-#include "kernels/dense_block/gemm.h"
 #include "kernels/dense_block/norm_math.h"
-#include "kernels/dense_block/simd.h"
+#include "kernels/simd.h"
 
 namespace cuboid::dense {
 namespace {
 
-/// One unit of new_features. Input planes pass by one after the other; each is multiplied with the weights of all depth
+/// One band of a unit of new_features. Input planes pass by one after the other; each is multiplied with the weights of all depth
 /// taps at once and added to the (up to three) output planes it reaches, which wait in a ring as points.
-void convolve(const Geometry& g, const Unit& u, const Norm& norm, float slope, const float* z, const float* weights, float* out,
-              Moments* moments) {
-  const Tiling t = g.tiling();
+void convolve(const Geometry& g, const Unit& u, const Band& band, const Norm& norm, float slope, const float* z,
+              const float* weights, float* out, Moments* moments) {
+  const Tiling& t = band.tiles;
   const std::int64_t rows = (u.n1 - u.n0) * t.count(), taps = g.depth_taps, half = taps / 2, width = g.width();
   const std::int64_t v_point = point_stride(rows, g.mid), y_point = point_stride(rows, g.growth), y_plane = t.points() * y_point;
   const Scratch<float> padded(t.padded_count() * g.mid), v(t.points() * v_point), y(taps * y_plane);
-  std::fill_n(padded.data(), t.padded_count() * g.mid, 0.f);
   for (std::int64_t d = std::max<std::int64_t>(0, u.d0 - half); d < std::min(g.d, u.d1 + half); ++d) {
     for (std::int64_t n = u.n0; n < u.n1; ++n) {
-      activate_plane(t, g.mid, z + (n * g.d + d) * g.plane() * g.mid, norm, slope, padded.data());
+      const float* plane = z + (n * g.d + d) * g.plane() * g.mid;
+      band.pad(g.mid, padded.data(), [&](std::int64_t line, float* to) {
+        activate_rows(plane + line * g.w * g.mid, g.w, g.mid, 0, g.mid, norm, slope, to, g.mid);
+      });
       input_points(t, g.mid, padded.data(), v.data() + (n - u.n0) * t.count() * g.mid, v_point);
     }
     const std::int64_t first = std::max(u.d0, d - half), last = std::min(u.d1 - 1, d + half);  // output planes d reaches
@@ -38,9 +40,9 @@ void convolve(const Geometry& g, const Unit& u, const Norm& norm, float slope, c
     for (std::int64_t o = first; o <= last; ++o) {
       if (std::min(g.d - 1, o + half) != d) continue;  // complete only when its last input plane has passed
       for (std::int64_t n = u.n0; n < u.n1; ++n) {
-        float* plane = out + (n * g.d + o) * g.plane() * width;
-        output_plane(t, g.growth, y.data() + o % taps * y_plane + (n - u.n0) * t.count() * g.growth, y_point, plane, width);
-        if (moments) moments->add(plane, g.plane(), width);
+        float* lines = out + ((n * g.d + o) * g.plane() + band.y0 * g.w) * width;
+        output_plane(t, g.growth, y.data() + o % taps * y_plane + (n - u.n0) * t.count() * g.growth, y_point, lines, width);
+        if (moments) moments->add(lines, t.h * t.w, width);
       }
     }
   }
@@ -75,7 +77,9 @@ Moments new_features(const Geometry& g, std::int64_t index, const Layer& layer, 
   std::vector<Moments> parts(units.size(), Moments(statistics ? g.growth : 0));
   parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t i) {
     const auto k = static_cast<std::size_t>(i);
-    convolve(g, units[k], layer.norm2, slope, z, weights.data(), slab + g.channels(index), statistics ? &parts[k] : nullptr);
+    for (std::int64_t b = units[k].b0; b < units[k].b1; ++b)
+      convolve(g, units[k], Band(g, b), layer.norm2, slope, z, weights.data(), slab + g.channels(index),
+               statistics ? &parts[k] : nullptr);
   });
   return merged(parts, statistics ? g.growth : 0);
 }

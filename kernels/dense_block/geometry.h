@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sizes of a dense block.
 #pragma once
-#include "kernels/dense_block/winograd.h"
+#include <algorithm>
+
+#include "kernels/conv/winograd_maps.h"
 
 namespace cuboid::dense {
+
+using winograd::Tiling;
 
 struct Geometry {
   std::int64_t n, d, h, w;                  // 2D has d = 1
@@ -23,6 +27,12 @@ struct Geometry {
   /// Bytes of so many f32 per voxel.
   double bytes(std::int64_t per_voxel) const { return 4. * static_cast<double>(voxels() * per_voxel); }
   Tiling tiling() const { return {h, w}; }
+  /// A plane is worked on in bands of so many lines, few enough for their points to stay in the second-level cache.
+  std::int64_t band_lines() const {
+    const Tiling t = tiling();
+    return t.count() <= 64 ? h : std::min(h, 2 * std::max<std::int64_t>(1, 48 / t.wide()));
+  }
+  std::int64_t bands() const { return (h + band_lines() - 1) / band_lines(); }
   std::int64_t point_floats() const { return tiling().points() * depth_taps * mid * growth; }  // conv2's weights as points
 };
 

@@ -7,8 +7,8 @@
 #include "core/autograd.h"
 #include "core/parallel.h"
 #include "kernels/conv/conv.h"
-#include "kernels/dense_block/gemm.h"
-#include "kernels/dense_block/winograd.h"
+#include "kernels/conv/panels.h"
+#include "kernels/conv/winograd_maps.h"
 #include "kernels/dispatch.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
@@ -202,8 +202,8 @@ TEST(DenseBlock, MatrixProduct) {
         const Tensor c = full({m, n}, 3);
         const Tensor at = empty({k, m});
         for (std::int64_t i = 0; i < m * k; ++i) at.mutable_data<float>()[i % k * m + i / k] = a.data<float>()[i];
-        const dense::Rows rows = transposed ? dense::Rows{at.data<float>(), 1, m} : dense::Rows{a.data<float>(), k, 1};
-        dense::gemm(m, n, k, rows, {b.data<float>(), 32, n}, c.mutable_data<float>(), n, add);
+        const simd::Rows rows = transposed ? simd::Rows{at.data<float>(), 1, m} : simd::Rows{a.data<float>(), k, 1};
+        simd::gemm(m, n, k, rows, {b.data<float>(), 32, n}, c.mutable_data<float>(), n, add);
         for (std::int64_t i = 0; i < m; ++i)
           for (std::int64_t j = 0; j < n; ++j) {
             float expected = add ? 3 : 0;  // whole numbers: exact in any order
@@ -213,12 +213,12 @@ TEST(DenseBlock, MatrixProduct) {
       }
 }
 
-TEST(DenseBlock, WinogradMapsAndTheirTransposes) {
-  // <map(x), y> = <x, transposed(y)> for the input and the output map, on planes of even and odd sides.
+TEST(DenseBlock, TheOutputMapAndItsTranspose) {
+  // <map(x), y> = <x, transposed(y)> on planes of even and odd sides.
   constexpr std::int64_t channels = 32;
-  for (const dense::Tiling t :
-       {dense::Tiling{4, 16}, dense::Tiling{3, 13}, dense::Tiling{3, 5}, dense::Tiling{5, 2}, dense::Tiling{1, 1}}) {
-    const std::int64_t point = dense::point_stride(t.count(), channels);
+  for (const winograd::Tiling t : {winograd::Tiling{4, 16}, winograd::Tiling{3, 13}, winograd::Tiling{3, 5},
+                                   winograd::Tiling{5, 2}, winograd::Tiling{1, 1}}) {
+    const std::int64_t point = winograd::point_stride(t.count(), channels);
     const auto numbers = [](std::int64_t count, std::uint64_t seed) {
       return to(random({count}, {.seed = seed, .dtype = DType::f32, .lo = -4, .hi = 4, .integers = true}), Device::cpu);
     };
@@ -227,16 +227,11 @@ TEST(DenseBlock, WinogradMapsAndTheirTransposes) {
       for (std::int64_t i = 0; i < a.size(); ++i) s += static_cast<double>(a.data<float>()[i] * b.data<float>()[i]);
       return s;
     };
-    const Tensor padded = numbers(t.padded_count() * channels, 1), at_points = numbers(t.points() * point, 2);
+    const Tensor at_points = numbers(t.points() * point, 2);
     const Tensor plane = numbers(t.h * t.w * channels, 3);
-    Tensor image = zeros({t.points() * point}), back = zeros({padded.size()});
-    dense::input_points(t, channels, padded.data<float>(), image.mutable_data<float>(), point);
-    dense::input_points_transposed(t, channels, at_points.data<float>(), point, back.mutable_data<float>());
-    EXPECT_EQ(dot(image, at_points), dot(padded, back)) << t.h << 'x' << t.w;
-    image = zeros({t.points() * point});
-    back = zeros({plane.size()});
-    dense::output_plane_transposed(t, channels, plane.data<float>(), image.mutable_data<float>(), point);
-    dense::output_plane(t, channels, at_points.data<float>(), point, back.mutable_data<float>(), channels);
+    Tensor image = zeros({t.points() * point}), back = zeros({plane.size()});
+    winograd::output_plane_transposed(t, channels, plane.data<float>(), t.w, image.mutable_data<float>(), point);
+    winograd::output_plane(t, channels, at_points.data<float>(), point, back.mutable_data<float>(), channels);
     EXPECT_EQ(dot(image, at_points), dot(plane, back)) << t.h << 'x' << t.w;
   }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/dense_block/gemm.h"
+#include "kernels/conv/panels.h"
 
 #include <algorithm>
 
-#include "kernels/dense_block/simd.h"
+#include "kernels/simd.h"
 
-namespace cuboid::dense {
+namespace cuboid::simd {
 namespace {
 
 // Rows of one register tile: with 32 columns it fills the vector registers and hides the latency of the FMA units.
@@ -63,4 +63,4 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, std::span<const Produc
                                                         c + i * c_row + j, c_row, add || k0 > 0);
 }
 
-}  // namespace cuboid::dense
+}  // namespace cuboid::simd

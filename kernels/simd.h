@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The widest float vector of the processor this is compiled for. Everything in this room is written with it once.
+// The widest float vector of the processor this is compiled for.
 #pragma once
 #include <cstdint>
 #include <cstring>
 
-namespace cuboid::dense {
+namespace cuboid::simd {
 
 #if defined(__AVX512F__)
 inline constexpr int lanes = 16;
@@ -27,8 +27,8 @@ inline Vec activate(Vec a, Vec slope) { return a > 0 ? a : a * slope; }
 /// g times the derivative of the activation at a.
 inline Vec activate_backward(Vec g, Vec a, Vec slope) { return a > 0 ? g : g * slope; }
 
-/// Columns a matrix product works on at a time; channel counts of the fused block are multiples of it.
+/// Columns a product of conv/panels.h works on at a time.
 inline constexpr int panel_width = 32;
 inline constexpr int panel_vecs = panel_width / lanes;
 
-}  // namespace cuboid::dense
+}  // namespace cuboid::simd

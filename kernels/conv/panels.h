@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-namespace cuboid::dense {
+namespace cuboid::simd {
 
 /// A(i, k) = data[i * row + k * col].
 struct Rows {
@@ -33,4 +33,4 @@ inline void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Rows a, Panels 
   gemm(m, n, k, {&one, 1}, c, c_row, add);
 }
 
-}  // namespace cuboid::dense
+}  // namespace cuboid::simd

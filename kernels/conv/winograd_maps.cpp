@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/dense_block/winograd.h"
+#include "kernels/conv/winograd_maps.h"
 
 #include <algorithm>
 #include <type_traits>
 
 #include "core/parallel.h"
-#include "kernels/dense_block/simd.h"
+#include "kernels/simd.h"
 
-namespace cuboid::dense {
+namespace cuboid::winograd {
+
+using namespace simd;
+
 namespace {
 
 // ---- the maps -------------------------------------------------------------------------------------
@@ -50,27 +53,66 @@ struct Filter<4> {
   static constexpr Matrix<4, 6> output{{{1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 0}, {0, 1, 1, 4, 4, 0}, {0, 1, -1, 8, -8, 1}}};
 };
 
-/// One row of m times x; zeros and ones are left out when the code is made.
-template <const auto& m, int row, int col = 0>
-[[gnu::always_inline]] inline Vec row_times(const Vec* x, int step) {
-  constexpr int cols = std::remove_cvref_t<decltype(m)>::cols;
-  if constexpr (col == cols) {
-    return Vec{};
-  } else if constexpr (m.v[row][col] == 0) {
-    return row_times<m, row, col + 1>(x, step);
+// A product with one of these matrices is written out when the code is made: no zeros, no ones, and what two rows or two columns
+// have in common but for signs is computed once.
+
+enum class Signs : std::uint8_t { all, same, opposite };
+
+/// True for the columns of a row, or of those in which the next row has the same or the opposite sign.
+template <const auto& m, int row, Signs signs>
+constexpr bool counts(int col) {
+  if (m.v[row][col] == 0) return false;
+  if constexpr (signs == Signs::all) return true;
+  else return (m.v[row][col] == m.v[row + 1][col]) == (signs == Signs::same);
+}
+template <const auto& m, int row, Signs signs>
+constexpr bool counts_from(int col) {
+  for (; col < std::remove_cvref_t<decltype(m)>::cols; ++col)
+    if (counts<m, row, signs>(col)) return true;
+  return false;
+}
+
+template <const auto& m, int row, Signs signs, int col = 0>
+[[gnu::always_inline]] inline Vec sum_of(const Vec* x, int step) {
+  constexpr float factor = m.v[row][col];
+  if constexpr (!counts<m, row, signs>(col)) {
+    return sum_of<m, row, signs, col + 1>(x, step);
+  } else if constexpr (!counts_from<m, row, signs>(col + 1)) {
+    return factor == 1 ? x[col * step] : factor == -1 ? -x[col * step] : x[col * step] * factor;
   } else {
-    const Vec rest = row_times<m, row, col + 1>(x, step);
-    constexpr float factor = m.v[row][col];
+    const Vec rest = sum_of<m, row, signs, col + 1>(x, step);
     if constexpr (factor == 1) return rest + x[col * step];
     else if constexpr (factor == -1) return rest - x[col * step];
     else return rest + x[col * step] * factor;
   }
 }
+
+/// Rows `row` and `row + 1` are equal but for signs.
+template <const auto& m>
+constexpr bool twins(int row) {
+  if (row + 1 >= std::remove_cvref_t<decltype(m)>::rows) return false;
+  bool same = true;
+  for (int col = 0; col < std::remove_cvref_t<decltype(m)>::cols; ++col) {
+    const float a = m.v[row][col], b = m.v[row + 1][col];
+    if (a != b && a != -b) return false;
+    same = same && a == b;
+  }
+  return !same;
+}
+
+/// y = m x.
 template <const auto& m, int row = 0>
 [[gnu::always_inline]] inline void times(const Vec* x, int x_step, Vec* y, int y_step) {
   if constexpr (row < std::remove_cvref_t<decltype(m)>::rows) {
-    y[row * y_step] = row_times<m, row>(x, x_step);
-    times<m, row + 1>(x, x_step, y, y_step);
+    if constexpr (twins<m>(row)) {
+      const Vec even = sum_of<m, row, Signs::same>(x, x_step), odd = sum_of<m, row, Signs::opposite>(x, x_step);
+      y[row * y_step] = even + odd;
+      y[(row + 1) * y_step] = even - odd;
+      times<m, row + 2>(x, x_step, y, y_step);
+    } else {
+      y[row * y_step] = sum_of<m, row, Signs::all>(x, x_step);
+      times<m, row + 1>(x, x_step, y, y_step);
+    }
   }
 }
 
@@ -80,12 +122,12 @@ template <const auto& down, const auto& across>
   using Down = std::remove_cvref_t<decltype(down)>;
   using Across = std::remove_cvref_t<decltype(across)>;
   Vec half[Down::rows * Across::cols];
+#pragma GCC unroll 8
   for (int j = 0; j < Across::cols; ++j) times<down>(from + j, Across::cols, half + j, Across::cols);
+#pragma GCC unroll 8
   for (int i = 0; i < Down::rows; ++i) times<across>(half + i * Across::cols, 1, to + i * Across::rows, 1);
 }
 
-template <int M>
-constexpr auto input_transposed = Filter<M>::input.transposed();
 template <int M>
 constexpr auto output_transposed = Filter<M>::output.transposed();
 template <int M>
@@ -118,29 +160,10 @@ void input_points(const Tiling& t, std::int64_t channels, const float* padded, f
         for (int i = 0; i < 4; ++i)
           for (int j = 0; j < M + 2; ++j) in[i * (M + 2) + j] = load(corner + (i * t.padded_w() + j) * channels + c);
         both_ways<Filter<2>::input, Filter<M>::input>(in, out);
+#pragma GCC unroll 24
         for (int i = 0; i < 4 * (M + 2); ++i) store(to + i * to_point + c, out[i]);
       }
       to += channels;
-    });
-  });
-}
-
-void input_points_transposed(const Tiling& t, std::int64_t channels, const float* from, std::int64_t from_point, float* padded) {
-  std::fill_n(padded, t.padded_count() * channels, 0.f);
-  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
-    each_tile(t, [&](std::int64_t y, std::int64_t x) {
-      float* corner = padded + (y * t.padded_w() + x) * channels;
-      for (std::int64_t c = 0; c < channels; c += lanes) {
-        Vec in[4 * (M + 2)], out[4 * (M + 2)];
-        for (int i = 0; i < 4 * (M + 2); ++i) in[i] = load(from + i * from_point + c);
-        both_ways<input_transposed<2>, input_transposed<M>>(in, out);
-        for (int i = 0; i < 4; ++i)
-          for (int j = 0; j < M + 2; ++j) {
-            float* at = corner + (i * t.padded_w() + j) * channels + c;
-            store(at, load(at) + out[i * (M + 2) + j]);
-          }
-      }
-      from += channels;
     });
   });
 }
@@ -151,6 +174,7 @@ void output_plane(const Tiling& t, std::int64_t channels, const float* from, std
     each_tile(t, [&](std::int64_t y, std::int64_t x) {
       for (std::int64_t c = 0; c < channels; c += lanes) {
         Vec in[4 * (M + 2)], out[2 * M];
+#pragma GCC unroll 24
         for (int i = 0; i < 4 * (M + 2); ++i) in[i] = load(from + i * from_point + c);
         both_ways<Filter<2>::output, Filter<M>::output>(in, out);
         for (int i = 0; i < 2; ++i)
@@ -162,15 +186,17 @@ void output_plane(const Tiling& t, std::int64_t channels, const float* from, std
   });
 }
 
-void output_plane_transposed(const Tiling& t, std::int64_t channels, const float* plane, float* to, std::int64_t to_point) {
+void output_plane_transposed(const Tiling& t, std::int64_t channels, const float* plane, std::int64_t line, float* to,
+                             std::int64_t to_point) {
   with_width(t, [&]<int M>(std::integral_constant<int, M>) {
     each_tile(t, [&](std::int64_t y, std::int64_t x) {
       for (std::int64_t c = 0; c < channels; c += lanes) {
         Vec in[2 * M], out[4 * (M + 2)];
         for (int i = 0; i < 2; ++i)
           for (int j = 0; j < M; ++j)
-            in[i * M + j] = y + i < t.h && x + j < t.w ? load(plane + ((y + i) * t.w + x + j) * channels + c) : Vec{};
+            in[i * M + j] = y + i < t.h && x + j < t.w ? load(plane + ((y + i) * line + x + j) * channels + c) : Vec{};
         both_ways<output_transposed<2>, output_transposed<M>>(in, out);
+#pragma GCC unroll 24
         for (int i = 0; i < 4 * (M + 2); ++i) store(to + i * to_point + c, out[i]);
       }
       to += channels;
@@ -184,7 +210,7 @@ namespace {
 
 /// `fast` channels become the columns of panels, `slow` ones their rows; the strides are those of w.
 void points_of_weights(const Tiling& t, const float* w, std::int64_t fast, std::int64_t fast_stride, std::int64_t slow,
-                       std::int64_t slow_stride, std::int64_t depth_taps, float* to) {
+                       std::int64_t slow_stride, std::int64_t depth_taps, bool turned, float* to) {
   const std::int64_t taps = depth_taps * 9, to_tap = fast * slow, to_point = depth_taps * to_tap;
   with_width(t, [&]<int M>(std::integral_constant<int, M>) {
     parallel_ranges(slow, 8, [&](std::int64_t begin, std::int64_t end) {
@@ -198,7 +224,7 @@ void points_of_weights(const Tiling& t, const float* w, std::int64_t fast, std::
           float* panel = to + f / panel_width * panel_width * slow + s * panel_width + f % panel_width;
           for (std::int64_t d = 0; d < depth_taps; ++d) {
             Vec in[9], out[4 * (M + 2)];
-            for (int k = 0; k < 9; ++k) in[k] = load(block + (d * 9 + k) * lanes);
+            for (int k = 0; k < 9; ++k) in[k] = load(block + (d * 9 + (turned ? 8 - k : k)) * lanes);
             both_ways<Filter<2>::weight, Filter<M>::weight>(in, out);
             for (int i = 0; i < 4 * (M + 2); ++i) store(panel + d * to_tap + i * to_point, out[i]);
           }
@@ -210,11 +236,11 @@ void points_of_weights(const Tiling& t, const float* w, std::int64_t fast, std::
 }  // namespace
 
 void weight_points(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to) {
-  points_of_weights(t, w, out, in * depth_taps * 9, in, depth_taps * 9, depth_taps, to);
+  points_of_weights(t, w, out, in * depth_taps * 9, in, depth_taps * 9, depth_taps, false, to);
 }
-void weight_points_swapped(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
-                           float* to) {
-  points_of_weights(t, w, in, depth_taps * 9, out, in * depth_taps * 9, depth_taps, to);
+void weight_points_turned(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
+                          float* to) {
+  points_of_weights(t, w, in, depth_taps * 9, out, in * depth_taps * 9, depth_taps, true, to);
 }
 
 void weight_points_transposed(const Tiling& t, const float* from, std::int64_t parts, std::int64_t out, std::int64_t in,
@@ -244,4 +270,4 @@ void weight_points_transposed(const Tiling& t, const float* from, std::int64_t p
   });
 }
 
-}  // namespace cuboid::dense
+}  // namespace cuboid::winograd

@@ -9,7 +9,7 @@
 #pragma once
 #include <cstdint>
 
-namespace cuboid::dense {
+namespace cuboid::winograd {
 
 /// One h x w plane cut into tiles 2 high and `across` wide; the padded plane has a border of one and holds whole tiles.
 /// Wide tiles need fewer multiplications, narrow ones give larger matrices; measured, the former win from 16 pixels on.
@@ -29,22 +29,20 @@ constexpr std::int64_t point_stride(std::int64_t rows, std::int64_t channels) { 
 
 /// padded[padded_count][channels] -> to[point][tile][channels].
 void input_points(const Tiling& t, std::int64_t channels, const float* padded, float* to, std::int64_t to_point);
-/// Its transpose: from[point][tile][channels] is added into padded, which is cleared first.
-void input_points_transposed(const Tiling& t, std::int64_t channels, const float* from, std::int64_t from_point, float* padded);
-
 /// from[point][tile][channels] -> plane: pixel i is at plane + i * pixel.
 void output_plane(const Tiling& t, std::int64_t channels, const float* from, std::int64_t from_point, float* plane,
                   std::int64_t pixel);
-/// Its transpose: plane[h * w][channels] -> to[point][tile][channels].
-void output_plane_transposed(const Tiling& t, std::int64_t channels, const float* plane, float* to, std::int64_t to_point);
+/// Its transpose: plane[h * w][channels], `line` pixels from one line to the next -> to[point][tile][channels].
+void output_plane_transposed(const Tiling& t, std::int64_t channels, const float* plane, std::int64_t line, float* to,
+                             std::int64_t to_point);
 
 /// w[out][in][depth_taps][3][3] -> panels of 32 outputs to[point][tap][out / 32][in][32], in parallel.
 void weight_points(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to);
-/// The same with in and out exchanged, for the derivative with respect to the input: to[point][tap][in / 32][out][32].
-void weight_points_swapped(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
-                           float* to);
+/// The same with in and out exchanged and each plane's taps turned round, for the derivative with respect to the input:
+/// to[point][tap][in / 32][out][32].
+void weight_points_turned(const Tiling& t, const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, float* to);
 /// Sum over `parts` (each [point][tap][in][out], in order) -> dw[out][in][depth_taps][3][3], in parallel.
 void weight_points_transposed(const Tiling& t, const float* from, std::int64_t parts, std::int64_t out, std::int64_t in,
                               std::int64_t depth_taps, float* dw);
 
-}  // namespace cuboid::dense
+}  // namespace cuboid::winograd
