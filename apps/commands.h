@@ -38,3 +38,11 @@ int predict_command(const Arguments& arguments);
 int explain_command(const Arguments& arguments);
 
 }  // namespace cuboid::csf
+
+namespace cuboid::deepis {
+
+using app::Arguments;
+
+int prepare_command(const Arguments& arguments);
+
+}  // namespace cuboid::deepis

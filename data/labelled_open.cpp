@@ -65,15 +65,7 @@ About read_about(const fs::path& folder) {
 }
 
 /// "a/b.nii.gz" -> "a/b".
-std::string stem_of(std::string name) {
-  const auto cut = [&](std::string_view end) {
-    if (name.size() > end.size() && name.ends_with(end)) name.resize(name.size() - end.size());
-  };
-  cut(".gz");
-  if (const auto dot = name.rfind('.'); dot != name.npos && dot > 0 && name.find('/', dot) == name.npos) name.resize(dot);
-  cut(".ome");
-  return name;
-}
+std::string stem_of(const std::string& name) { return (fs::path(name).parent_path() / volume_name(name)).generic_string(); }
 
 /// Stem -> file, of all volumes in the folder and below.
 std::map<std::string, std::string> volumes_in(const fs::path& folder) {

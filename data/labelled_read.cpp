@@ -50,10 +50,7 @@ void check_shape(const Volume& image, const Tensor& other, const LabelledCase& c
 
 }  // namespace
 
-Spacing spacing_of(const Volume& v) {
-  if (!v.spacing_known) return {};
-  return spacing_um(v);
-}
+Spacing spacing_of(const Volume& v) { return v.spacing_known ? spacing_um(v) : Spacing{}; }
 
 std::string spacing_text(const Spacing& s) { return join_text(s[0], " x ", s[1], " x ", s[2], " um"); }
 
@@ -68,7 +65,7 @@ void check_same_space(const Volume& image, const Volume& other, const std::strin
   if (a[0] == 0 || b[0] == 0) return;
   check<DataError>(same_spacing(a, b), what, ": voxels of ", spacing_text(a), " in ", image.source.filename().string(), ", ",
                    spacing_text(b), " in ", other.source.filename().string(), " (z,y,x)");
-  for (std::size_t i = 0; i < 9; ++i)
+  for (std::size_t i = 0; i < 9 && image.orientation_known && other.orientation_known; ++i)
     check<DataError>(std::abs(image.direction[i] - other.direction[i]) < 0.01, what, ": the axes of ",
                      image.source.filename().string(), " and ", other.source.filename().string(),
                      " point in different directions; resample one to the other");
