@@ -81,14 +81,5 @@ void pack_panels_transposed(const bf16* m, std::int64_t cols, std::int64_t depth
   });
 }
 
-void round_panels(const float* from, std::int64_t count, std::int64_t depth, bf16* to) {
-  parallel_ranges(count, std::max<std::int64_t>(1, 256 / depth), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * depth / 2; i < end * depth / 2; ++i)
-      for (std::int64_t j = 0; j < panel_width; j += lanes)
-        store_pairs(to + i * 2 * panel_width + 2 * j, load(from + 2 * i * panel_width + j),
-                    load(from + (2 * i + 1) * panel_width + j));
-  });
-}
-
 }  // namespace cuboid::bf
 #endif

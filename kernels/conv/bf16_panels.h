@@ -44,7 +44,4 @@ inline void gemm(std::int64_t m, std::int64_t n, std::int64_t pairs, Rows a, Pan
 void pack_panels(const bf16* m, std::int64_t depth, std::int64_t cols, bf16* to);
 /// m[cols][depth], transposed -> the same.
 void pack_panels_transposed(const bf16* m, std::int64_t cols, std::int64_t depth, bf16* to);
-/// `count` panels of f32 [depth][32], rounded -> [depth / 2][32] pairs each.
-void round_panels(const float* from, std::int64_t count, std::int64_t depth, bf16* to);
-
 }  // namespace cuboid::bf

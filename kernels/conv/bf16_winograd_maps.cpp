@@ -5,11 +5,6 @@
 #if CUBOID_AVX512_BF16
 #include <algorithm>
 
-#include "core/device.h"
-#include "core/parallel.h"
-#include "kernels/conv/bf16_panels.h"
-#include "kernels/conv/winograd_maps.h"
-
 namespace cuboid::bf {
 namespace {
 
@@ -191,47 +186,6 @@ void output_band_backward(const Band& b, std::int64_t channels, const float* fro
       store(sums + c, sum);
       store(sums + channels + c, product);
     }
-  });
-}
-
-// ---- weights --------------------------------------------------------------------------------------
-
-namespace {
-constexpr winograd::Tiling square{2, 2};  // the maps of F(2, 3) on both axes
-
-void round_points(const float* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, bf16* to) {
-  const Scratch<float> wide(points * depth_taps * out * in);
-  winograd::weight_points(square, w, out, in, depth_taps, wide.data());
-  round_panels(wide.data(), points * depth_taps * (out / panel_width), in, to);
-}
-}  // namespace
-
-void weight_points(const bf16* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, bf16* to) {
-  const Scratch<float> wide(out * in * depth_taps * 9);
-  parallel_ranges(out * in * depth_taps * 9, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) wide[i] = static_cast<float>(w[i]);
-  });
-  round_points(wide.data(), out, in, depth_taps, to);
-}
-
-void weight_points_turned(const bf16* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, bf16* to) {
-  const std::int64_t taps = depth_taps * 9;
-  const Scratch<float> turned(out * in * taps);  // [in][out][taps]
-  parallel_ranges(in, 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin; c < end; ++c)
-      for (std::int64_t k = 0; k < out; ++k)
-        for (std::int64_t t = 0; t < taps; ++t)
-          turned[(c * out + k) * taps + t] = static_cast<float>(w[(k * in + c) * taps + taps - 1 - t]);
-  });
-  round_points(turned.data(), in, out, depth_taps, to);
-}
-
-void weight_points_transposed(const float* from, std::int64_t parts, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
-                              bf16* dw) {
-  const Scratch<float> wide(out * in * depth_taps * 9);
-  winograd::weight_points_transposed(square, from, parts, out, in, depth_taps, wide.data());
-  parallel_ranges(out * in * depth_taps * 9, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) dw[i] = bf16(wide[i]);
   });
 }
 

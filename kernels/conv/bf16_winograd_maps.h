@@ -56,8 +56,9 @@ void output_band_backward(const Band& b, std::int64_t channels, const float* fro
 void weight_points(const bf16* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, bf16* to);
 /// The same for the derivative by the input: that of w turned round, with in and out exchanged.
 void weight_points_turned(const bf16* w, std::int64_t out, std::int64_t in, std::int64_t depth_taps, bf16* to);
-/// Sum over `parts` (each f32 [point][tap][in][out], in order) -> dw[out][in][depth_taps][3][3], in parallel.
-void weight_points_transposed(const float* from, std::int64_t parts, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
+/// Sum over `count` parts (each f32 [point][tap][in][out], in order; they are used up) -> dw[out][in][depth_taps][3][3], in
+/// parallel.
+void weight_points_transposed(float* parts, std::int64_t count, std::int64_t out, std::int64_t in, std::int64_t depth_taps,
                               bf16* dw);
 
 }  // namespace cuboid::bf

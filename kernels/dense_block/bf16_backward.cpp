@@ -53,7 +53,7 @@ void convolve_backward(const Geometry& g, const Unit& u, const Slice& slice, con
   const Scratch<bf16> padded(padded_size), narrow(narrow_size), v(bf::points * v_point), inputs(taps * y_plane),
       outputs(taps * y_plane);
   const Scratch<float> dv(bf::points * v_point), plane_sums(2 * g.mid);
-  std::fill_n(dw, point_count(g), 0.f);
+  bool written[3] = {};  // depth taps that have a gradient in dw
   for (const Band& b : bands) {
     const std::int64_t rows = samples * b.count(), row_pairs = (rows + 1) / 2;
     std::fill_n(padded.data(), padded_size, bf16());
@@ -77,13 +77,15 @@ void convolve_backward(const Geometry& g, const Unit& u, const Slice& slice, con
         for (std::int64_t o = first; o <= last; ++o) {
           const std::int64_t ring = o % taps * y_plane + p * y_point, tap = d - o + half;
           bf::gemm(g.mid, g.growth, row_pairs, {v.data() + p * v_point, 2, 2 * g.mid},
-                   {outputs.data() + ring, pairs_width, 2 * g.growth}, dw + (p * taps + tap) * g.mid * g.growth, g.growth, true);
+                   {outputs.data() + ring, pairs_width, 2 * g.growth}, dw + (p * taps + tap) * g.mid * g.growth, g.growth,
+                   written[tap]);
           products[count++] = {
               {inputs.data() + ring, g.growth, 2},
               {weights + (p * taps + taps - 1 - tap) * g.mid * g.growth, g.growth * bf::panel_width, pairs_width}};
         }
         bf::gemm(rows, g.mid, g.growth / 2, {products, count}, dv.data() + p * v_point, g.mid, false);
       }
+      for (std::int64_t o = first; o <= last; ++o) written[d - o + half] = true;
       std::fill_n(plane_sums.data(), 2 * g.mid, 0.f);
       for (std::int64_t n = u.n0; n < u.n1; ++n) {
         const std::int64_t at = (n * g.d + d) * g.plane() * g.mid;
@@ -98,6 +100,9 @@ void convolve_backward(const Geometry& g, const Unit& u, const Slice& slice, con
       }
     }
   }
+  for (std::int64_t tap = 0; tap < taps; ++tap)
+    for (std::int64_t p = 0; p < bf::points && !written[tap]; ++p)
+      std::fill_n(dw + (p * taps + tap) * g.mid * g.growth, g.mid * g.growth, 0.f);
 }
 
 /// Some rows of the gradient behind conv1, as rows and as rows of pairs: zeros behind the last of an odd number.
@@ -117,9 +122,11 @@ void gradient_of_z(const Affine& to_dz, std::int64_t mid, std::int64_t rows, con
     }
 }
 
-/// A panel of channels of act(norm1(x)) as rows of pairs.
+/// A panel of channels of act(norm1(x)) as rows of pairs. The gradient will be wanted two products later.
 void activated_pairs(const bf16* x, std::int64_t stride, std::int64_t rows, std::int64_t c0, const Norm& norm, float slope,
-                     bf16* to) {
+                     const float* gradient, bf16* to) {
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t c = 0; c < bf::panel_width; c += bf::lanes) __builtin_prefetch(gradient + i * stride + c0 + c, 1);
   const Vec leak = splat(slope);
   for (std::int64_t c = 0; c < bf::panel_width; c += bf::lanes) {
     const Vec scale = load(norm.scale.data() + c0 + c), shift = load(norm.shift.data() + c0 + c);
@@ -183,7 +190,7 @@ void prefix_backward(const Geometry& g, std::int64_t index, const Layer16& layer
       gradient_of_z(to_dz, g.mid, rows, da + row * g.mid, z + row * g.mid, dz.data(), dz_pairs.data());
       for (std::int64_t p = panel_begin; p < panel_end; ++p) {
         const std::int64_t c0 = p * bf::panel_width;
-        activated_pairs(slab + row * width, width, rows, c0, layer.norm1, slope, u.data());
+        activated_pairs(slab + row * width, width, rows, c0, layer.norm1, slope, gradient + row * width, u.data());
         bf::gemm(g.mid, bf::panel_width, (rows + 1) / 2, {dz_pairs.data(), 2, 2 * g.mid}, {u.data(), 0, pairs_width}, dw + c0,
                  channels, add);
         bf::gemm(rows, bf::panel_width, g.mid / 2, {dz.data(), g.mid, 2}, {weights.data() + c0 * g.mid, 0, pairs_width},
