@@ -183,9 +183,19 @@ double PairModel::beyond_wall(const Point& p) const {
   return height - bulge(dot(q, q) - height * height);
 }
 
+double PairModel::groove(const Point& p, double wall) const {
+  if (now_.gap > 0) return std::min(0.3, now_.gap / 2);
+  constexpr double deep = 0.6, steep = 4;
+  if (std::abs(wall) > deep) return 0;
+  const Point foot = p + along(towards_, -wall);
+  double beyond = 0;  // how far outside of one of the cells the wall is here
+  for (const auto& c : cells_) beyond = std::max(beyond, c.surface.distance(foot - c.centre));
+  return std::min(deep, steep * beyond);
+}
+
 PairModel::Matter PairModel::at(const Point& p, double voxel) const {
   Matter m;
-  const double wall = beyond_wall(p), half_gap = now_.gap > 0 ? std::min(0.3, now_.gap / 2) : 0;
+  const double wall = beyond_wall(p), half_gap = groove(p, wall);
   for (std::size_t k = 0; k < 2; ++k) {
     const Point q = p - cells_[k].centre;
     const double border = std::max(cells_[k].surface.distance(q), (k == 0 ? wall : -wall) + half_gap);

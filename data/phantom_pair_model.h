@@ -49,6 +49,9 @@ class PairModel {
   /// How far p lies beyond the wall, on the side of cell 1, in µm.
   double beyond_wall(const Point& p) const;
   double bulge(double squared_radius) const;
+  /// How far the cells stay from the wall at p: 0 where they touch. Around the contact the membranes part steeply, as those of
+  /// adhering cells do; the edge of the contact can then be found in voxels.
+  double groove(const Point& p, double wall) const;
   /// Two directions that span the wall.
   std::array<Point, 2> across() const;
   /// How far from the centre of cell k the wall must stand for a section of the area of a disc of radius `contact`.
