@@ -111,6 +111,14 @@ TEST(Labelled, AListOfCases) {
   EXPECT_EQ(data.spacing_um(), (Spacing{0.4, 0.2, 0.2}));
   EXPECT_EQ(data.load(1).spacing_um, (Spacing{0.4, 0.2, 0.2}));
 
+  Json own = json;
+  own["cases"] = Json::array({entry(0, "train"), entry(1, "test")});
+  own["cases"].as_array()[1]["spacing_um"] = Json::array({2, 1, 1});
+  spit(folder / "dataset.json", own.dump());
+  const LabelledDataset two = open_labelled_dataset(folder.path());
+  EXPECT_EQ(two.load(0).spacing_um, (Spacing{0.4, 0.2, 0.2}));
+  EXPECT_EQ(two.load(1).spacing_um, (Spacing{2, 1, 1}));
+
   const auto broken = [&](const char* key, Json value) {
     Json other = json;
     other[key] = std::move(value);
