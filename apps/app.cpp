@@ -39,7 +39,7 @@ std::string shell_quoted(const std::string& text) {
   return out + "'";
 }
 
-/// First line "error: ...", the rest as hints.
+/// First line "error: ...", lines that begin with two blanks belong to it, the rest are hints.
 int report(const std::string& message, int code, const std::string& fallback_hint = "") {
   const std::vector<std::string> lines = split(message, '\n');
   std::cerr << "error: " << lines.front() << '\n';
@@ -47,6 +47,10 @@ int report(const std::string& message, int code, const std::string& fallback_hin
   for (std::size_t i = 1; i < lines.size(); ++i) {
     std::string line = lines[i].substr(std::min(lines[i].find_first_not_of(' '), lines[i].size()));
     if (line.empty()) continue;
+    if (!hinted && lines[i].starts_with("  ") && !line.starts_with("hint: ")) {  // the error goes on
+      std::cerr << "  " << line << '\n';
+      continue;
+    }
     if (!hinted && !line.starts_with("hint: ")) line = "hint: " + line;
     std::cerr << (hinted && !line.starts_with("hint: ") ? "        " : "  ") << line << '\n';
     hinted = true;

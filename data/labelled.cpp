@@ -171,11 +171,10 @@ void LabelledDataset::verify(std::vector<std::string>* warnings) const {
   if (!warnings) return;
   for (auto& text : odd)
     if (!text.empty()) warnings->push_back(std::move(text));
-  for (std::size_t k = 1; k < class_names().size(); ++k) {
-    std::int64_t all = 0;
-    for (const auto& counts : labelled) all += k < counts.size() ? counts[k] : 0;
-    if (all == 0) warnings->push_back(join_text("class ", k, " ('", class_names()[k], "') occurs in no case"));
-  }
+  std::vector<std::int64_t> voxels(class_names().size());
+  for (const auto& counts : labelled)
+    for (std::size_t k = 0; k < std::min(counts.size(), voxels.size()); ++k) voxels[k] += counts[k];
+  if (std::string text = missing_classes(class_names(), voxels); !text.empty()) warnings->push_back(std::move(text));
 }
 
 std::string LabelledDataset::fingerprint() const {

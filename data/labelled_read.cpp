@@ -173,6 +173,18 @@ LabelledVolume read_case(const LabelledCase& c, Head head, const LabelledOptions
   return v;
 }
 
+std::string missing_classes(const std::vector<std::string>& names, const std::vector<std::int64_t>& voxels) {
+  std::vector<std::size_t> missing;
+  for (std::size_t k = 1; k < names.size(); ++k)
+    if (k >= voxels.size() || voxels[k] == 0) missing.push_back(k);
+  if (missing.empty()) return "";
+  const auto one = [&](std::size_t k) { return join_text(k, " ('", names[k], "')"); };
+  if (missing.size() == 1) return join_text("class ", one(missing[0]), " occurs in no case");
+  std::string text = join_text(missing.size(), " classes occur in no case: ", one(missing[0]));
+  for (std::size_t i = 1; i < std::min<std::size_t>(5, missing.size()); ++i) text += ", " + one(missing[i]);
+  return text + (missing.size() > 5 ? ", ..." : "");
+}
+
 std::vector<std::int64_t> voxels_by_class(const LabelledVolume& v, Head head) {
   std::vector<std::int64_t> counts(head == Head::instances ? 2 : 3);
   const auto count = [&](std::size_t k) {

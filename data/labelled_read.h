@@ -42,6 +42,10 @@ void check_target(const Tensor& target, Head head, const std::string& name);
 /// The distance map of whole labels, in µm; undefined for Head::classes.
 Tensor distance_target(const Tensor& labels, Head head, const Spacing& spacing_um);
 
+/// "class 2 ('k562') occurs in no case", or how many and the first of them; empty when all occur. `voxels` of each, background
+/// first.
+std::string missing_classes(const std::vector<std::string>& names, const std::vector<std::int64_t>& voxels);
+
 /// Voxels of each class, background first; for instances: background, object. Of the target where there are no labels.
 std::vector<std::int64_t> voxels_by_class(const LabelledVolume& volume, Head head);
 

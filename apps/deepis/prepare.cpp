@@ -12,6 +12,7 @@
 #include "data/formats/csv.h"
 #include "data/formats/npy.h"
 #include "data/labelled_read.h"
+#include "data/morphology/components.h"
 #include "data/patch_cut.h"
 #include "data/resample.h"
 
@@ -53,11 +54,12 @@ void crop_all(RawCase& raw, const std::array<std::array<std::int64_t, 2>, 3>& bo
   raw.target = cropped(raw.target, box);
 }
 
-/// i32: the labels present become 1, 2, ... in their order.
-Tensor numbered(const Tensor& labels) {
+/// i32: the labels present become 1, 2, ... in their order, those of fewer than `least` voxels 0.
+Tensor numbered(const Tensor& labels, std::int64_t least) {
   std::map<std::int64_t, std::int32_t> number = {{0, 0}};
+  std::int32_t next = 1;
   for (const auto& [label, voxels] : count_labels({.image = {}, .labels = labels}))
-    number.emplace(label, static_cast<std::int32_t>(number.size()));
+    number.emplace(label, voxels < least ? 0 : next++);
   Tensor result = empty(labels.shape(), {.dtype = DType::i32});
   copy(labels, result);
   std::int32_t* p = result.mutable_data<std::int32_t>();
@@ -150,9 +152,7 @@ class Preparation {
       for (std::size_t k = 1; k < known; ++k)
         names.push_back(k <= o_.class_names.size() ? o_.class_names[k - 1] : std::to_string(k));
     }
-    for (std::size_t k = 1; k < names.size(); ++k)
-      if (k >= totals.size() || totals[k] == 0)
-        report_.warnings.push_back(join_text("class ", k, " ('", names[k], "') occurs in no case"));
+    if (std::string text = missing_classes(names, totals); !text.empty()) report_.warnings.push_back(std::move(text));
   }
 
   void note(const PrepareRow& row) {
@@ -191,7 +191,7 @@ class Preparation {
       for (std::int64_t i = 0; i < result.size(); ++i)
         if (const auto at = o_.relabel.find(p[i]); at != o_.relabel.end()) p[i] = static_cast<std::int32_t>(at->second);
     }
-    return result;
+    return o_.components ? connected_components(result).labels : result;
   }
 
   void resample_all(RawCase& raw, const std::string& name) const {
@@ -229,7 +229,7 @@ class Preparation {
     row.low = stats.min, row.high = stats.max, row.mean = stats.mean;
     if (raw.labels.defined()) {
       const auto classes = report_.head == Head::signed_distance ? 3 : std::ssize(o_.class_names) + 1;
-      if (report_.head == Head::instances) raw.labels = numbered(raw.labels);
+      if (report_.head == Head::instances) raw.labels = numbered(raw.labels, o_.min_voxels);
       else if (report_.head == Head::signed_distance || !o_.class_names.empty())
         check_known(raw.labels, classes, report_.head, name);
       raw.labels = whole_labels(raw.labels, name);

@@ -34,6 +34,8 @@ struct PrepareOptions {
   std::vector<std::string> class_names;  // from label 1 on
   std::optional<Spacing> spacing_um;     // where the files do not say
   std::map<std::int64_t, std::int64_t> relabel;
+  bool components = false;      // every connected piece of a label (neighbours share a face) becomes an object of its own
+  std::int64_t min_voxels = 0;  // smaller objects become background
   bool crop = false;
   std::array<std::array<std::int64_t, 2>, 3> box{};  // z,y,x from and to; to = -1: the end
   std::optional<Spacing> resample_um;

@@ -79,6 +79,8 @@ int prepare_command(const Arguments& arguments) {
   options.add("--head", &head, "what labels are: two cells, separate objects, or classes").choices(head_names);
   options.add("--classes", &o.class_names, "names of the labels from 1 on");
   options.add("--map", &map, "OLD=NEW, ...: other numbers for labels; 255=1 for a mask of 0 and 255");
+  options.add("--components", &o.components, "each connected piece of a mask is an object");
+  options.add("--min-voxels", &o.min_voxels, "smaller objects become background").at_least(0);
   options.add("--allow-empty", &o.allow_empty, "take cases in which nothing is labelled");
   options.add("--write-targets", &o.write_targets, "also write the distance maps");
   options.section("space");

@@ -111,6 +111,24 @@ TEST(DeepisPrepare, ObjectsAreNumberedAndMapped) {
   EXPECT_SAYS(data_error([&] { prepare(o); }), "labels up to 70000 are no classes");
 }
 
+TEST(DeepisPrepare, PiecesOfAMaskAreObjects) {
+  const TempFolder folder;
+  for (const char* part : {"images", "labels"}) fs::create_directories(folder / "in" / part);
+  const Tensor labels = balls({8, 8, 20}, {{4, 4, 4, 2}, {4, 4, 14, 3}});
+  write_npy(folder / "in" / "images" / "c.npy", image_of(labels, 3));
+  for (std::int64_t i = 0; i < labels.size(); ++i)
+    if (std::uint8_t& v = labels.mutable_data<std::uint8_t>()[i]; v > 0) v = 255;
+  write_npy(folder / "in" / "labels" / "c.npy", labels);
+  PrepareOptions o{.input = folder / "in", .output = folder / "out", .head = Head::instances};
+  EXPECT_EQ(prepare(o).rows[0].objects, 1);
+  o.components = true;
+  o.output = folder / "pieces";
+  EXPECT_EQ(prepare(o).rows[0].objects, 2);
+  o.min_voxels = 60;  // of balls of radius 2 and 3
+  o.output = folder / "large";
+  EXPECT_EQ(prepare(o).rows[0].objects, 1);
+}
+
 TEST(DeepisPrepare, ResamplesToOneVoxelSize) {
   const TempFolder folder;
   write_pairs(folder / "in", 1);
