@@ -7,6 +7,7 @@
 #include "data/formats/detect.h"
 #include "data/formats/nifti.h"
 #include "data/formats/npy.h"
+#include "data/formats/tcf.h"
 
 namespace cuboid {
 
@@ -71,6 +72,17 @@ struct Slices : Source {
     source->skip(trailing);  // the checksum stands at the end
     source->expect_end();
   }
+};
+
+struct TcfSlices : Source {
+  TcfReader reader;
+  TcfSlices(const std::filesystem::path& path, const LoadOptions& options)
+      : reader(path, {.frame = static_cast<int>(std::clamp<std::int64_t>(options.frame.value_or(0), -1, 1'000'000))}) {
+    about = reader.about();
+    shape = reader.shape();
+    resident = reader.cache_bytes();
+  }
+  void read(std::int64_t first, std::int64_t count, float* to) override { reader.read(first, count, to); }
 };
 
 /// A format that must be loaded as one.
@@ -148,6 +160,7 @@ VolumeReader::VolumeReader(const std::filesystem::path& path, const LoadOptions&
   const Format format = format_of(path);
   if (format == Format::npy) source_ = open_npy(path);
   if (format == Format::nifti) source_ = open_nifti(path, options);
+  if (format == Format::tcf) source_ = std::make_unique<TcfSlices>(path, options);
   if (!source_) source_ = load_whole(path, options);
   source_->about.source = path;
   source_->about.name = volume_name(path);

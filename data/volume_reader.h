@@ -9,7 +9,7 @@
 
 namespace cuboid {
 
-/// One volume, slab by slab. npy (C order) and NIfTI are read piece by piece, everything else is loaded as a whole.
+/// One volume, slab by slab. npy (C order), NIfTI and TCF are read piece by piece, everything else is loaded as a whole.
 class VolumeReader {
  public:
   /// Reads the header. `options.dtype` is not looked at. Throws what load_volume throws.
@@ -26,7 +26,8 @@ class VolumeReader {
   DType dtype() const;
   /// Slices z0 <= z < z1 as f32 [z1-z0,H,W], or [C,z1-z0,H,W].
   Tensor read(std::int64_t z0, std::int64_t z1);
-  /// What it holds between two reads: next to nothing, or the whole volume where the format must be loaded as one.
+  /// What it holds between two reads: next to nothing; a layer of a TCF file's chunks; or the whole volume where the format must
+  /// be loaded as one.
   std::int64_t resident_bytes() const;
   /// True for compressed files: going back, and channels, mean to unpack the file once more from its start.
   bool forward_only() const;

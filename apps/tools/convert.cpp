@@ -38,6 +38,7 @@ int convert(const Arguments& arguments) {
     std::cout << options.origin_table() << load_volume(files[0], load).image.shape() << '\n';
     return success;
   }
+  check(overwrite || !std::filesystem::exists(files[1]), with_hint(files[1] + ": exists already", "--overwrite replaces it"));
   cuboid::convert(files[0], files[1], load, overwrite);
   return success;
 }

@@ -282,7 +282,10 @@ int info(const Arguments& arguments) {
   if (!net.empty()) all.push_back(describe_net(net, size, classes, common.json));
   for (const auto& file : files) {
     std::error_code error;
-    check<DataError>(fs::exists(file, error), file, ": no such file or folder");
+    check<DataError>(fs::exists(file, error),
+                     std::find(nets.begin(), nets.end(), file) == nets.end()
+                         ? file + ": no such file or folder"
+                         : with_hint(file + ": no such file or folder", "nets are shown with 'cuboid info --net " + file + "'"));
     if (fs::is_directory(file)) all.push_back(describe_run(file, common.json));
     else if (fs::path(file).extension() == ".safetensors") all.push_back(describe_tensors(file, common.json));
     else all.push_back(describe_volume(file, load, common.json));

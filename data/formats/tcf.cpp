@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdio>
 #include <mutex>
+#include <optional>
 #include <vector>
 #endif
 
@@ -129,29 +130,80 @@ Shape checked_shape(const TcfFile& tcf, hid_t dataset, const std::string& where)
 
 }  // namespace
 
-Volume read_tcf(const std::filesystem::path& path, const TcfOptions& options) {
-  const Hdf5 guard;
-  const TcfFile tcf(path);
-  const std::string frame = frame_name(options.frame);
-  const std::string where = tcf.name + ": tcf: " + group_path + "/" + frame;
-  check<DataError>(is_plain_link(tcf.group, frame.c_str()), where, " is not there");
-  const Id dataset(H5Dopen2(tcf.group, frame.c_str(), H5P_DEFAULT), H5Dclose);
-  check<DataError>(dataset.valid(), where, " is no dataset");
+struct TcfReader::State {
+  TcfFile tcf;
+  std::string where;
+  std::optional<Id> dataset;
+  Volume about;
+  Shape shape;
+  bool integers = false;
+  std::int64_t cache = 0;
 
-  Volume v;
-  v.source = path;
-  v.name = path.stem().string();
-  v.image = empty(checked_shape(tcf, dataset, where));
-  float* data = v.image.mutable_data<float>();
-  check<DataError>(H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0, where,
-                   " cannot be read: damaged, or packed in a way this HDF5 does not know");
-  const Id type(H5Dget_type(dataset), H5Tclose);
-  if (H5Tget_class(type) == H5T_INTEGER)
-    for (std::int64_t i = 0; i < v.image.size(); ++i) data[i] = static_cast<float>(data[i] / index_scale);
-  constexpr const char* attributes[] = {"ResolutionZ", "ResolutionY", "ResolutionX"};
-  v.spacing_known = true;
-  for (std::size_t i = 0; i < 3; ++i) v.spacing_known = read_resolution(tcf, attributes[i], v.spacing[i]) && v.spacing_known;
-  return v;
+  State(const std::filesystem::path& path, const TcfOptions& options)
+      : tcf(path), where(tcf.name + ": tcf: " + group_path + "/" + frame_name(options.frame)) {
+    const std::string frame = frame_name(options.frame);
+    check<DataError>(is_plain_link(tcf.group, frame.c_str()), where, " is not there");
+    dataset.emplace(H5Dopen2(tcf.group, frame.c_str(), H5P_DEFAULT), H5Dclose);
+    check<DataError>(dataset->valid(), where, " is no dataset");
+    shape = checked_shape(tcf, *dataset, where);
+    const Id type(H5Dget_type(*dataset), H5Tclose);
+    integers = H5Tget_class(type) == H5T_INTEGER;
+    if (keep_a_layer_of_chunks(static_cast<std::int64_t>(H5Tget_size(type)))) {
+      const Id access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
+      H5Pset_chunk_cache(access, 10'007, static_cast<std::size_t>(cache), 1);
+      dataset.reset();
+      dataset.emplace(H5Dopen2(tcf.group, frame.c_str(), access), H5Dclose);
+      check<DataError>(dataset->valid(), where, " is no dataset");
+    }
+    about.source = path;
+    about.name = path.stem().string();
+    constexpr const char* attributes[] = {"ResolutionZ", "ResolutionY", "ResolutionX"};
+    about.spacing_known = true;
+    for (std::size_t i = 0; i < 3; ++i)
+      about.spacing_known = read_resolution(tcf, attributes[i], about.spacing[i]) && about.spacing_known;
+  }
+  /// True where slabs may cut through chunks; sets `cache` to what all chunks of one layer need.
+  bool keep_a_layer_of_chunks(std::int64_t width) {
+    const Id layout(H5Dget_create_plist(*dataset), H5Pclose);
+    hsize_t chunk[H5S_MAX_RANK] = {};
+    if (H5Pget_layout(layout) != H5D_CHUNKED || H5Pget_chunk(layout, 3, chunk) != 3 || chunk[0] <= 1) return false;
+    cache = width;
+    for (int i = 0; i < 3; ++i) {
+      const auto edge = static_cast<std::int64_t>(chunk[i]);
+      cache = checked_times(cache, i == 0 ? edge : (shape[i] + edge - 1) / edge * edge, where);
+    }
+    if (cache <= std::int64_t{1} << 20) cache = 0;  // HDF5 keeps as much by itself
+    return cache > 0;
+  }
+};
+
+TcfReader::TcfReader(const std::filesystem::path& path, const TcfOptions& options) {
+  const Hdf5 guard;
+  state_ = std::make_unique<State>(path, options);
+}
+TcfReader::~TcfReader() {
+  const Hdf5 guard;
+  state_.reset();
+}
+const Volume& TcfReader::about() const { return state_->about; }
+const Shape& TcfReader::shape() const { return state_->shape; }
+std::int64_t TcfReader::cache_bytes() const { return state_->cache; }
+
+void TcfReader::read(std::int64_t first, std::int64_t count, float* to) {
+  const Hdf5 guard;
+  const State& s = *state_;
+  check(first >= 0 && count >= 0 && count <= s.shape[0] - first, s.where, " has ", s.shape[0], " slices; ", count, " from ",
+        first, " are wanted");
+  if (count == 0) return;
+  const hsize_t start[] = {static_cast<hsize_t>(first), 0, 0};
+  const hsize_t block[] = {static_cast<hsize_t>(count), static_cast<hsize_t>(s.shape[1]), static_cast<hsize_t>(s.shape[2])};
+  const Id in_file(H5Dget_space(*s.dataset), H5Sclose), in_memory(H5Screate_simple(3, block, nullptr), H5Sclose);
+  check<DataError>(H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, nullptr, block, nullptr) >= 0 &&
+                       H5Dread(*s.dataset, H5T_NATIVE_FLOAT, in_memory, in_file, H5P_DEFAULT, to) >= 0,
+                   s.where, " cannot be read: damaged, or packed in a way this HDF5 does not know");
+  if (!s.integers) return;
+  const std::int64_t values = count * s.shape[1] * s.shape[2];
+  for (std::int64_t i = 0; i < values; ++i) to[i] = static_cast<float>(to[i] / index_scale);
 }
 
 int count_tcf_frames(const std::filesystem::path& path) {
@@ -210,9 +262,15 @@ void write_tcf(const std::filesystem::path& path, const Volume& volume) {
 
 #else
 
-Volume read_tcf(const std::filesystem::path& path, const TcfOptions&) {
+struct TcfReader::State {};
+TcfReader::TcfReader(const std::filesystem::path& path, const TcfOptions&) {
   missing_library(path.string() + ": TCF", "libhdf5-dev", "CUBOID_WITH_HDF5");
 }
+TcfReader::~TcfReader() = default;
+const Volume& TcfReader::about() const { fail("TCF: not built"); }
+const Shape& TcfReader::shape() const { fail("TCF: not built"); }
+std::int64_t TcfReader::cache_bytes() const { return 0; }
+void TcfReader::read(std::int64_t, std::int64_t, float*) {}
 int count_tcf_frames(const std::filesystem::path& path) {
   missing_library(path.string() + ": TCF", "libhdf5-dev", "CUBOID_WITH_HDF5");
 }
@@ -221,5 +279,13 @@ void write_tcf(const std::filesystem::path& path, const Volume&) {
 }
 
 #endif
+
+Volume read_tcf(const std::filesystem::path& path, const TcfOptions& options) {
+  TcfReader reader(path, options);
+  Volume v = reader.about();
+  v.image = empty(reader.shape());
+  reader.read(0, reader.shape()[0], v.image.mutable_data<float>());
+  return v;
+}
 
 }  // namespace cuboid

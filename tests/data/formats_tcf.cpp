@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/formats/tcf.h"
 
+#include "data/volume_reader.h"
 #include "tests/data/formats.h"
 
 #if defined(CUBOID_HDF5)
@@ -63,6 +64,25 @@ TEST(Tcf, RoundTrip) {
   v.image = full({1, 1, 1}, -1);
   EXPECT_THROW(write_tcf(folder / "b.tcf", v), Error);
   EXPECT_FALSE(std::filesystem::exists(folder / "b.tcf"));
+}
+
+TEST(Tcf, SlabsEqualTheWhole) {
+  const TempFolder folder;
+  write_tcf(folder / "a.tcf", {.image = test::random({70, 66, 130}, {.dtype = DType::f32, .lo = 1.33, .hi = 1.40})});
+  for (const std::string& file : {golden, (folder / "a.tcf").string()}) {
+    const Volume whole = read_tcf(file);
+    VolumeReader reader(file);
+    const std::int64_t depth = whole.image.dim(0), slice = whole.image.dim(1) * whole.image.dim(2);
+    EXPECT_EQ(reader.shape(), whole.image.shape());
+    EXPECT_EQ(reader.about().spacing, whole.spacing);
+    EXPECT_EQ(reader.resident_bytes(), depth == 70 ? 64 * 128 * 192 * 2 : 0) << "a layer of chunks of 64 x 64 x 64";
+    for (const auto& [z0, z1] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {1, depth}, {depth - 1, depth}, {0, depth}, {2, 2}})
+      EXPECT_TRUE(test::equal(reader.read(z0, z1),
+                              Tensor(whole.image.storage(), z0 * slice, {z1 - z0, whole.image.dim(1), whole.image.dim(2)},
+                                     whole.image.strides(), DType::f32)));
+  }
+  EXPECT_NE(error_of([] { VolumeReader(golden, {.frame = 5}); }).find("000005 is not there"), std::string::npos);
+  EXPECT_NE(error_of([] { VolumeReader(golden, {.frame = -1}); }).find("is not there"), std::string::npos);
 }
 
 TEST(Tcf, FloatsAreTakenAsTheyAre) {
