@@ -124,47 +124,66 @@ class InflateSource : public ByteSource {
   bool ended_ = false;
 };
 
-class GzipSink : public ByteSink {
+/// Packs what it is given and hands the packed bytes on.
+class Deflater {
  public:
-  explicit GzipSink(const std::filesystem::path& path) : name_(path.string()), file_(path), packed_(1 << 16, '\0') {
+  explicit Deflater(int wrapping) : packed_(1 << 16, '\0') {
     constexpr int level = 4;  // floats hardly shrink further
-    check(deflateInit2(&stream_, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK, name_, ": cannot start zlib");
+    check(deflateInit2(&stream_, level, Z_DEFLATED, wrapping, 8, Z_DEFAULT_STRATEGY) == Z_OK, "cannot start zlib");
   }
-  ~GzipSink() override { deflateEnd(&stream_); }
-  GzipSink(const GzipSink&) = delete;
-  GzipSink& operator=(const GzipSink&) = delete;
+  ~Deflater() { deflateEnd(&stream_); }
+  Deflater(const Deflater&) = delete;
+  Deflater& operator=(const Deflater&) = delete;
 
-  void write(const void* data, std::size_t bytes) override {
+  template <class F>
+  void write(const void* data, std::size_t bytes, F put) {
     auto* from = static_cast<Bytef*>(const_cast<void*>(data));  // zlib does not write to it
     while (bytes > 0) {
       const auto n = static_cast<uInt>(std::min<std::size_t>(bytes, 1 << 30));
       stream_.next_in = from;
       stream_.avail_in = n;
-      while (stream_.avail_in > 0) step(Z_NO_FLUSH);
+      while (stream_.avail_in > 0) step(Z_NO_FLUSH, put);
       from += n;
       bytes -= n;
     }
   }
-  void finish() override {
-    while (step(Z_FINISH) != Z_STREAM_END) {
+  template <class F>
+  void finish(F put) {
+    while (step(Z_FINISH, put) != Z_STREAM_END) {
     }
+  }
+
+ private:
+  template <class F>
+  int step(int flush, F& put) {
+    stream_.next_out = reinterpret_cast<Bytef*>(packed_.data());
+    stream_.avail_out = static_cast<uInt>(packed_.size());
+    const int status = deflate(&stream_, flush);
+    check(status == Z_OK || status == Z_STREAM_END, "zlib cannot pack: ", status);
+    put(packed_.data(), packed_.size() - stream_.avail_out);
+    return status;
+  }
+
+  std::string packed_;
+  z_stream stream_ = {};
+};
+
+class GzipSink : public ByteSink {
+  auto into_file() {
+    return [this](const char* p, std::size_t n) { file_.out().write(p, n); };
+  }
+
+ public:
+  explicit GzipSink(const std::filesystem::path& path) : file_(path) {}
+  void write(const void* data, std::size_t bytes) override { deflater_.write(data, bytes, into_file()); }
+  void finish() override {
+    deflater_.finish(into_file());
     file_.commit();
   }
 
  private:
-  int step(int flush) {
-    stream_.next_out = reinterpret_cast<Bytef*>(packed_.data());
-    stream_.avail_out = static_cast<uInt>(packed_.size());
-    const int status = deflate(&stream_, flush);
-    check(status == Z_OK || status == Z_STREAM_END, name_, ": zlib cannot write: ", status);
-    file_.out().write(packed_.data(), packed_.size() - stream_.avail_out);
-    return status;
-  }
-
-  std::string name_;
   AtomicFile file_;
-  std::string packed_;
-  z_stream stream_ = {};
+  Deflater deflater_{gzip_only};
 };
 
 }  // namespace
@@ -179,14 +198,19 @@ std::unique_ptr<ByteSource> open_zlib(const std::filesystem::path& path, std::in
   check<DataError>(begin >= 0 && begin <= end && end <= file.size(), file.name(), ": packed data beyond its end");
   return std::make_unique<InflateSource>(std::move(file), begin, end, zlib_only);
 }
-std::string zlib_packed(std::string_view bytes) {
-  uLongf n = compressBound(bytes.size());
-  std::string packed(n, '\0');
-  check(compress2(reinterpret_cast<Bytef*>(packed.data()), &n, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size(), 4) ==
-            Z_OK,
-        "zlib cannot pack ", bytes.size(), " bytes");
-  packed.resize(n);
-  return packed;
+struct ZlibPacker::State {
+  Deflater deflater{zlib_only};
+  std::string packed;
+  auto append() {
+    return [this](const char* p, std::size_t n) { packed.append(p, n); };
+  }
+};
+ZlibPacker::ZlibPacker() : state_(std::make_unique<State>()) {}
+ZlibPacker::~ZlibPacker() = default;
+void ZlibPacker::write(const void* data, std::size_t bytes) { state_->deflater.write(data, bytes, state_->append()); }
+std::string ZlibPacker::finish() {
+  state_->deflater.finish(state_->append());
+  return std::move(state_->packed);
 }
 std::unique_ptr<ByteSink> create_bytes(const std::filesystem::path& path, bool gzip) {
   if (gzip) return std::make_unique<GzipSink>(path);
@@ -196,7 +220,11 @@ std::unique_ptr<ByteSink> create_bytes(const std::filesystem::path& path, bool g
 std::unique_ptr<ByteSource> open_zlib(const std::filesystem::path& path, std::int64_t, std::int64_t) {
   missing_library(path.string() + ": packed data", "zlib1g-dev", "CUBOID_WITH_ZLIB");
 }
-std::string zlib_packed(std::string_view) { missing_library("packed data", "zlib1g-dev", "CUBOID_WITH_ZLIB"); }
+struct ZlibPacker::State {};
+ZlibPacker::ZlibPacker() { missing_library("packed data", "zlib1g-dev", "CUBOID_WITH_ZLIB"); }
+ZlibPacker::~ZlibPacker() = default;
+void ZlibPacker::write(const void*, std::size_t) {}
+std::string ZlibPacker::finish() { return {}; }
 std::unique_ptr<ByteSink> create_bytes(const std::filesystem::path& path, bool gzip) {
   if (gzip) missing_library(path.string() + ": gzip", "zlib1g-dev", "CUBOID_WITH_ZLIB");
   return std::make_unique<FileSink>(path);

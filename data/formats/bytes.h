@@ -48,8 +48,20 @@ std::unique_ptr<ByteSource> open_gzip(const std::filesystem::path& path);
 
 /// The unpacked content of bytes [begin, end) of a file, a zlib stream.
 std::unique_ptr<ByteSource> open_zlib(const std::filesystem::path& path, std::int64_t begin, std::int64_t end);
-/// The way back, in memory.
-std::string zlib_packed(std::string_view bytes);
+/// The way back, in memory: bytes in pieces, then the stream.
+class ZlibPacker {
+ public:
+  ZlibPacker();
+  ~ZlibPacker();
+  ZlibPacker(const ZlibPacker&) = delete;
+  ZlibPacker& operator=(const ZlibPacker&) = delete;
+  void write(const void* data, std::size_t bytes);
+  std::string finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 /// True when the file begins as gzip files do.
 bool is_gzip(const std::filesystem::path& path);
 /// The bytes of a file, unpacked when it is a gzip file.

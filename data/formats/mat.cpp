@@ -300,32 +300,25 @@ void put_element(std::string& bytes, std::uint32_t type, std::string_view conten
   bytes.append((8 - content.size() % 8) % 8, '\0');
 }
 
-/// One array with its tag.
-std::string array_bytes(const MatArray& array, const std::string& file) {
+/// One array with its tag, in pieces to `put`.
+template <class F>
+void write_array(const MatArray& array, const std::string& file, F put) {
   const std::string where = file + ": mat: \"" + array.name + "\"";
   const auto* known =
       std::find_if(std::begin(classes), std::end(classes), [&](const ArrayClass& c) { return c.number == array.stored; });
   check(known != std::end(classes), where, ": MATLAB has no ", name_of(array.stored));
   const auto* type = std::find_if(std::begin(stored_types), std::end(stored_types),
                                   [&](const StoredType& t) { return t.number == array.stored; });
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  const bool named =
-      !array.name.empty() && array.name.size() <= 63 && letter(array.name[0]) &&
-      std::all_of(array.name.begin(), array.name.end(), [&](char c) { return letter(c) || c == '_' || (c >= '0' && c <= '9'); });
-  check(named, where, ": not a name MATLAB can have (letters, digits and _, a letter first, at most 63)");
   const Tensor x = to(array.values, Device::cpu);
   Shape shape = x.shape(), strides = x.strides();
   if (x.rank() == 0) shape = {1, 1}, strides = {1, 1};
   if (x.rank() == 1) shape = {1, x.dim(0)}, strides = {x.dim(0) * x.strides()[0], x.strides()[0]};  // vectors are rows
   Shape dims = {shape[-2], shape[-1]};
   for (int i = shape.rank() - 3; i >= 0; --i) dims.push_back(shape[i]);
-  const std::int64_t values = checked_times(x.size(), size_of(array.stored), where);
+  const std::int64_t values = checked_times(x.size(), size_of(array.stored), where), padding = (8 - values % 8) % 8;
   check(values < (std::int64_t{1} << 31) - 8192, where, ": ", values, " bytes; an array of a MATLAB 5 file has less than 2 GiB");
 
-  std::string bytes, flags, sizes;
-  bytes.reserve(static_cast<std::size_t>(values) + 256);
-  put_word(bytes, mi_matrix);
-  put_word(bytes, 0);  // its size, known at the end
+  std::string bytes, flags, sizes, start;
   put_word(flags, known->code);
   put_word(flags, 0);
   put_element(bytes, 6, flags);
@@ -334,6 +327,10 @@ std::string array_bytes(const MatArray& array, const std::string& file) {
   put_element(bytes, 1, array.name);
   put_word(bytes, type->code);
   put_word(bytes, static_cast<std::uint32_t>(values));
+  put_word(start, mi_matrix);
+  put_word(start, static_cast<std::uint32_t>(static_cast<std::int64_t>(bytes.size()) + values + padding));
+  put(start.data(), start.size());
+  put(bytes.data(), bytes.size());
   // Slice by slice, each one's columns one after the other.
   const std::int64_t slice = dims[0] * dims[1], slices = slice > 0 ? x.size() / slice : 0;
   Shape at = Shape::filled(shape.rank() - 2, 0);
@@ -341,14 +338,22 @@ std::string array_bytes(const MatArray& array, const std::string& file) {
     std::int64_t offset = x.offset();
     for (int d = 0; d < at.rank(); ++d) offset += at[d] * strides[d];
     const Tensor columns(x.storage(), offset, {dims[1], dims[0]}, {strides[-1], strides[-2]}, x.dtype());
-    encode_all(columns, array.stored,
-               [&](const void* data, std::size_t count) { bytes.append(static_cast<const char*>(data), count); });
+    encode_all(columns, array.stored, put);
     for (int d = at.rank() - 1; d >= 0 && ++at[d] == shape[d]; --d) at[d] = 0;
   }
-  bytes.append(static_cast<std::size_t>((8 - values % 8) % 8), '\0');
-  std::string size;
-  put_word(size, static_cast<std::uint32_t>(bytes.size() - 8));
-  return bytes.replace(4, 4, size);
+  constexpr char zeros[8] = {};
+  put(zeros, static_cast<std::size_t>(padding));
+}
+
+void check_names(const std::vector<MatArray>& arrays, const std::string& file) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const auto later = [&](char c) { return letter(c) || c == '_' || (c >= '0' && c <= '9'); };
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    const std::string& name = arrays[i].name;
+    check(!name.empty() && name.size() <= 63 && letter(name[0]) && std::all_of(name.begin(), name.end(), later), file,
+          ": mat: \"", name, "\": not a name MATLAB can have (letters, digits and _, a letter first, at most 63)");
+    for (std::size_t j = 0; j < i; ++j) check(name != arrays[j].name, file, ": mat: \"", name, "\" is given twice");
+  }
 }
 
 }  // namespace
@@ -357,24 +362,25 @@ void write_mat(const std::filesystem::path& path, const std::vector<MatArray>& a
 #if !defined(CUBOID_ZLIB)
   compress = false;
 #endif
+  check_names(arrays, path.string());
   std::string start = "MATLAB 5.0 MAT-file, written by cuboid";
   start.resize(header_bytes, ' ');
   start.replace(116, 8, 8, '\0');
   start.replace(124, 4, std::string_view("\0\1IM", 4));
-  for (std::size_t i = 0; i < arrays.size(); ++i)
-    for (std::size_t j = 0; j < i; ++j)
-      check(arrays[i].name != arrays[j].name, path.string(), ": mat: \"", arrays[i].name, "\" is given twice");
   const auto sink = create_bytes(path);
   sink->write(start.data(), start.size());
   for (const MatArray& array : arrays) {
-    std::string bytes = array_bytes(array, path.string());
-    if (compress) {
-      bytes = zlib_packed(bytes);
-      std::string tag;
-      put_word(tag, mi_compressed);
-      put_word(tag, static_cast<std::uint32_t>(bytes.size()));
-      sink->write(tag.data(), tag.size());
+    if (!compress) {
+      write_array(array, path.string(), [&](const void* data, std::size_t n) { sink->write(data, n); });
+      continue;
     }
+    ZlibPacker packer;
+    write_array(array, path.string(), [&](const void* data, std::size_t n) { packer.write(data, n); });
+    const std::string bytes = packer.finish();
+    std::string tag;
+    put_word(tag, mi_compressed);
+    put_word(tag, static_cast<std::uint32_t>(bytes.size()));
+    sink->write(tag.data(), tag.size());
     sink->write(bytes.data(), bytes.size());
   }
   sink->finish();

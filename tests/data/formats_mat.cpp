@@ -19,6 +19,11 @@ std::string element(std::uint32_t type, std::string content) {
   std::string bytes = word(type) + word(static_cast<std::uint32_t>(content.size())) + content;
   return bytes + std::string((8 - content.size() % 8) % 8, '\0');
 }
+std::string zlib_packed(const std::string& bytes) {
+  ZlibPacker packer;
+  packer.write(bytes.data(), bytes.size());
+  return packer.finish();
+}
 /// A file of version 5 with these elements.
 std::string file(const std::string& elements, const std::string& version = "\0\1IM"s) {
   return std::string(124, ' ') + version + elements;
