@@ -68,10 +68,12 @@ struct PairDraw {
 
 PairDraw draw_pair_augmentation(const PairAugmentOptions& options, std::uint64_t seed, std::int64_t epoch, std::int64_t sample);
 
-/// New tensors; labels keep their type (u8 where there were none). The target is the distance of the moved labels in µm: a zoomed
-/// cell is larger, its voxels are not. `keep` (z,y,x; empty: all): the middle of this size is returned. With patches of larger
-/// volumes give a margin around what is kept: distances near the patch's borders are then right, and rotation brings in true
-/// voxels. A label that fills the patch has the distance of the patch's diagonal, where distances end.
+/// Labels keep their type (u8 where there were none). Tensors are new ones, or the input's where nothing happens to them. The
+/// target is the distance of the moved labels in µm: a zoomed cell is larger, its voxels are not. Flips alone move the target as
+/// it is. Instance distances without labels are carried along by interpolation and multiplied by the zoom. `keep` (z,y,x; empty:
+/// all): the middle of this size is returned. With patches of larger volumes give a margin around what is kept: distances near
+/// the patch's borders are then right, and rotation brings in true voxels. A label that fills the patch has the distance of the
+/// patch's diagonal, where distances end.
 ImageAndTruth augment_pair(const ImageAndTruth& from, TruthKind kind, const PairDraw& draw, const PairAugmentOptions& options,
                            const Shape& keep = {});
 
