@@ -44,5 +44,6 @@ namespace cuboid::deepis {
 using app::Arguments;
 
 int prepare_command(const Arguments& arguments);
+int train_command(const Arguments& arguments);
 
 }  // namespace cuboid::deepis

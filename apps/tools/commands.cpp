@@ -13,6 +13,7 @@ const std::vector<Command>& commands() {
       {"csf predict", "classify files", csf::predict_command},
       {"csf explain", "show what a decision rests on (Grad-CAM)", csf::explain_command},
       {"deepis prepare", "check volumes and masks, make a folder of them", deepis::prepare_command},
+      {"deepis train", "train a net that segments cells in volumes", deepis::train_command},
       {"phantom csf", "make phantom cells with known truth", phantom},
       {"phantom deepis", "make phantom pairs of touching cells with known truth", phantom_deepis},
       {"info", "what a file, a run or a net holds", info},
