@@ -35,6 +35,12 @@ inline Vec load(const bf16* p) { return widened(halves(p)); }
 /// 16 f32, rounded to 16 bf16.
 inline Halves narrowed(Vec v) { return reinterpret_cast<Halves>(_mm512_cvtneps_pbh(v)); }
 inline void store(bf16* p, Vec v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(narrowed(v))); }
+/// 16 f32 that are bf16 already, subnormal ones too.
+inline void store_exact(bf16* p, Vec v) {
+  const Halves h = __builtin_convertvector(reinterpret_cast<Words>(v) >> 16, Halves);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(h));
+}
+inline void store_exact(float* p, Vec v) { store(p, v); }
 /// 32 f32, rounded.
 inline void store(bf16* p, Vec low, Vec high) {
   _mm512_storeu_si512(p, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));

@@ -122,44 +122,53 @@ void gradient_of_z(const Affine& to_dz, std::int64_t mid, std::int64_t rows, con
     }
 }
 
-/// A panel of channels of act(norm1(x)) as rows of pairs. The gradient will be wanted two products later.
-void activated_pairs(const bf16* x, std::int64_t stride, std::int64_t rows, std::int64_t c0, const Norm& norm, float slope,
-                     const float* gradient, bf16* to) {
-  for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t c = 0; c < bf::panel_width; c += bf::lanes) __builtin_prefetch(gradient + i * stride + c0 + c, 1);
+/// What is worked on at a time behind conv1: rows, and channels that lie side by side.
+constexpr std::int64_t most_rows = 128, most_channels = 4 * bf::panel_width;
+
+/// Channels [c0, c1) of act(norm1(x)) as panels of rows of pairs, most_rows / 2 rows each. The gradient will be wanted soon.
+void activated_pairs(const bf16* x, std::int64_t stride, std::int64_t rows, std::int64_t c0, std::int64_t c1, const Norm& norm,
+                     float slope, const float* gradient, bf16* to) {
   const Vec leak = splat(slope);
-  for (std::int64_t c = 0; c < bf::panel_width; c += bf::lanes) {
-    const Vec scale = load(norm.scale.data() + c0 + c), shift = load(norm.shift.data() + c0 + c);
-    for (std::int64_t i = 0; i < rows; i += 2) {
-      const bf16* at = x + i * stride + c0 + c;
+  for (std::int64_t i = 0; i < rows; i += 2)
+    for (std::int64_t c = c0; c < c1; c += bf::lanes) {
+      const Vec scale = load(norm.scale.data() + c), shift = load(norm.shift.data() + c);
+      const bf16* at = x + i * stride + c;
       const Vec first = bf::activate(load(at) * scale + shift, leak);
       const Vec second = i + 1 < rows ? bf::activate(load(at + stride) * scale + shift, leak) : Vec{};
-      bf::store_pairs(to + i * bf::panel_width + 2 * c, first, second);
+      const std::int64_t panel = (c - c0) / bf::panel_width, column = c % bf::panel_width;
+      bf::store_pairs(to + (panel * most_rows + i) * bf::panel_width + 2 * column, first, second);
+      __builtin_prefetch(gradient + i * stride + c, 1, 2);
+      __builtin_prefetch(gradient + (i + 1) * stride + c, 1, 2);
     }
-  }
 }
 
-/// da = du act'(a) for a panel of channels: its sums, and what it adds to the slab's gradient.
-void through_activation(const bf16* x, std::int64_t stride, const float* du, std::int64_t rows, std::int64_t c0, const Norm& norm,
-                        float slope, float* gradient, Sums& sums) {
-  const Vec leak = splat(slope);
-  const std::size_t channels = sums.size() / 2;
-  for (std::int64_t c = c0; c < c0 + bf::panel_width; c += bf::lanes) {
-    const Vec scale = load(norm.scale.data() + c), shift = load(norm.shift.data() + c), mean = load(norm.mean.data() + c);
-    Vec sum{}, product{};
-    for (std::int64_t i = 0; i < rows; ++i) {
-      const Vec v = load(x + i * stride + c);
-      const Vec da = bf::activate_backward(load(du + i * bf::panel_width + c - c0), v * scale + shift, leak);
-      float* at = gradient + i * stride + c;
-      store(at, load(at) + da * scale);
-      sum += da;
-      product += da * (v - mean);
+/// da = du act'(a) for channels [c, c + count * lanes): its sums, and what it adds to the slab's gradient.
+template <int count>
+void through_activation(const bf16* x, std::int64_t stride, const float* du, std::int64_t rows, std::int64_t c, const Norm& norm,
+                        Vec leak, float* gradient, Sums& sums) {
+  Vec scale[count], shift[count], mean[count], sum[count] = {}, product[count] = {};
+  for (int k = 0; k < count; ++k) {
+    scale[k] = load(norm.scale.data() + c + k * bf::lanes);
+    shift[k] = load(norm.shift.data() + c + k * bf::lanes);
+    mean[k] = load(norm.mean.data() + c + k * bf::lanes);
+  }
+  for (std::int64_t i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int k = 0; k < count; ++k) {
+      const Vec v = load(x + i * stride + c + k * bf::lanes);
+      const Vec da = bf::activate_backward(load(du + i * most_channels + k * bf::lanes), v * scale[k] + shift[k], leak);
+      float* at = gradient + i * stride + c + k * bf::lanes;
+      store(at, load(at) + da * scale[k]);
+      sum[k] += da;
+      product[k] += da * (v - mean[k]);
     }
-    product *= load(norm.rstd.data() + c);
+  const std::size_t channels = sums.size() / 2;
+  for (int k = 0; k < count; ++k) {
+    product[k] *= load(norm.rstd.data() + c + k * bf::lanes);
     for (int lane = 0; lane < bf::lanes; ++lane) {
-      const std::size_t k = static_cast<std::size_t>(c + lane);
-      sums[k] += static_cast<double>(sum[lane]);
-      sums[channels + k] += static_cast<double>(product[lane]);
+      const std::size_t at = static_cast<std::size_t>(c + k * bf::lanes + lane);
+      sums[at] += static_cast<double>(sum[k][lane]);
+      sums[channels + at] += static_cast<double>(product[k][lane]);
     }
   }
 }
@@ -181,22 +190,27 @@ void prefix_backward(const Geometry& g, std::int64_t index, const Layer16& layer
     const std::int64_t row_end = voxels * (group + 1) / cut.row_groups;
     const std::int64_t panel_begin = panels * part / cut.channel_groups, panel_end = panels * (part + 1) / cut.channel_groups;
     float* dw = parts.data() + group * g.mid * channels;
-    constexpr std::int64_t most = 128;
-    const Scratch<bf16> dz(most * g.mid), dz_pairs(most * g.mid), u(most * bf::panel_width);
-    const Scratch<float> du(most * bf::panel_width);
+    const Scratch<bf16> dz(most_rows * g.mid), dz_pairs(most_rows * g.mid), u(most_rows * most_channels);
+    const Scratch<float> du(most_rows * most_channels);
+    Sums& own = part_sums[static_cast<std::size_t>(task)];
+    const Vec leak = splat(slope);
     bool add = false;
-    for (std::int64_t row = voxels * group / cut.row_groups; row < row_end; row += most, add = true) {
-      const std::int64_t rows = std::min(most, row_end - row);
+    for (std::int64_t row = voxels * group / cut.row_groups; row < row_end; row += most_rows, add = true) {
+      const std::int64_t rows = std::min(most_rows, row_end - row);
+      const bf16* x = slab + row * width;
+      float* to = gradient + row * width;
       gradient_of_z(to_dz, g.mid, rows, da + row * g.mid, z + row * g.mid, dz.data(), dz_pairs.data());
-      for (std::int64_t p = panel_begin; p < panel_end; ++p) {
-        const std::int64_t c0 = p * bf::panel_width;
-        activated_pairs(slab + row * width, width, rows, c0, layer.norm1, slope, gradient + row * width, u.data());
-        bf::gemm(g.mid, bf::panel_width, (rows + 1) / 2, {dz_pairs.data(), 2, 2 * g.mid}, {u.data(), 0, pairs_width}, dw + c0,
-                 channels, add);
-        bf::gemm(rows, bf::panel_width, g.mid / 2, {dz.data(), g.mid, 2}, {weights.data() + c0 * g.mid, 0, pairs_width},
-                 du.data(), bf::panel_width, false);
-        through_activation(slab + row * width, width, du.data(), rows, c0, layer.norm1, slope, gradient + row * width,
-                           part_sums[static_cast<std::size_t>(task)]);
+      for (std::int64_t c0 = panel_begin * bf::panel_width; c0 < panel_end * bf::panel_width; c0 += most_channels) {
+        const std::int64_t c1 = std::min(c0 + most_channels, panel_end * bf::panel_width);
+        activated_pairs(x, width, rows, c0, c1, layer.norm1, slope, to, u.data());
+        bf::gemm(g.mid, c1 - c0, (rows + 1) / 2, {dz_pairs.data(), 2, 2 * g.mid},
+                 {u.data(), most_rows * bf::panel_width, pairs_width}, dw + c0, channels, add);
+        bf::gemm(rows, c1 - c0, g.mid / 2, {dz.data(), g.mid, 2},
+                 {weights.data() + c0 * g.mid, g.mid * bf::panel_width, pairs_width}, du.data(), most_channels, false);
+        std::int64_t c = c0;
+        for (; c + 4 * bf::lanes <= c1; c += 4 * bf::lanes)
+          through_activation<4>(x, width, du.data() + c - c0, rows, c, layer.norm1, leak, to, own);
+        if (c < c1) through_activation<2>(x, width, du.data() + c - c0, rows, c, layer.norm1, leak, to, own);
       }
     }
   });

@@ -78,6 +78,7 @@ constexpr Impl<MaxPool> max_rows[] = {
     {"packets", Device::cuda, cuda::packets::max_pool_fits, cuda::packets::max_pool},
     {"reference", Device::cuda, always, cuda::max_pool},
 #endif
+    {"wide", Device::cpu, cpu::wide::max_pool_fits, cpu::wide::max_pool},
     {"rows", Device::cpu, max_fits, cpu::rows::max_pool},
     {"reference", Device::cpu, always, cpu::max_pool},
 };
@@ -86,6 +87,7 @@ constexpr Impl<MaxPoolScatter> scatter_rows[] = {
     {"packets", Device::cuda, cuda::packets::max_pool_scatter_fits, cuda::packets::max_pool_scatter},
     {"reference", Device::cuda, always, cuda::max_pool_scatter},
 #endif
+    {"wide", Device::cpu, cpu::wide::max_pool_scatter_fits, cpu::wide::max_pool_scatter},
     {"rows", Device::cpu, scatter_fits, cpu::rows::max_pool_scatter},
     {"reference", Device::cpu, always, cpu::max_pool_scatter},
 };

@@ -29,6 +29,13 @@ MaxPool max_pool;
 MaxPoolScatter max_pool_scatter;
 MaxPoolGather max_pool_gather;
 }  // namespace rows
+
+namespace wide {  // f32 and bf16 with AVX-512, channels in multiples of 16; other builds have rows that never fit
+bool max_pool_fits(const View& x, const Out& y, const Out& index, const PoolSpec& spec);
+bool max_pool_scatter_fits(const View& g, const View& index, const Out& dx, const PoolSpec& spec);
+MaxPool max_pool;
+MaxPoolScatter max_pool_scatter;
+}  // namespace wide
 }  // namespace cpu
 
 }  // namespace cuboid
