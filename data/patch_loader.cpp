@@ -40,6 +40,12 @@ void put(const Tensor& from, const Tensor& slot) {
   copy(from, Tensor(slot.storage(), slot.offset(), from.shape(), dense_strides(from.shape()), slot.dtype()));
 }
 
+TruthKind truth_of(Head head) {
+  return head == Head::classes     ? TruthKind::labels
+         : head == Head::instances ? TruthKind::instance_distance
+                                   : TruthKind::signed_distance;
+}
+
 }  // namespace
 
 struct PatchLoader::Impl {
@@ -68,7 +74,7 @@ struct PatchLoader::Impl {
       const profiler::Range reading("read volume");
       return data.load(cases[i]);
     }();
-    const PairDraw moved;
+    const PairDraw moved = draw_pair_augmentation(options.augment, options.seed, epoch, sample);
     Random random(
         RandomKey{options.seed, place_stream, static_cast<std::uint64_t>(epoch)}.derive(static_cast<std::uint64_t>(sample)));
     Place place = draw_place(v, options.foreground > 0 ? counts_of(i, v) : LabelCounts{}, patch, options.foreground, random);
@@ -84,12 +90,12 @@ struct PatchLoader::Impl {
       cut(from, place, to);
       return to;
     };
-    const profiler::Range augmenting("augment");
     const ImageAndTruth p{.image = taken(v.image, {v.image.dim(0), size[0], size[1], size[2]}),
                           .labels = taken(v.labels, size),
                           .target = taken(v.target, size),
                           .spacing = v.spacing_um};
-    return p;
+    const profiler::Range augmenting("augment");
+    return augment_pair(p, truth_of(data.head()), moved, options.augment, patch);
   }
 
   PatchBatch make(std::int64_t number, const Upload& upload, const std::atomic<bool>& stop) const {
@@ -128,7 +134,6 @@ PatchLoader::PatchLoader(LabelledDataset dataset, std::vector<std::int64_t> case
   check(options.patches_per_case >= 1 && options.foreground >= 0 && options.foreground <= 1,
         "patch loader: ", options.patches_per_case, " patches of a case, a share of ", options.foreground,
         " on labels, make no sense");
-  check(options.augment.identity(), "patch loader: augmentation is not there yet");
   for (const auto m : options.margin) check(m >= 0 && m <= 4096, "patch loader: a margin of ", m);
   p.plan = {.samples = static_cast<std::int64_t>(cases.size()) * options.patches_per_case,
             .batch = options.batch,

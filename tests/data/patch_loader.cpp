@@ -185,6 +185,48 @@ TEST_F(PatchLoaderTest, RanksShareEachBatch) {
   }
 }
 
+TEST_F(PatchLoaderTest, AugmentationMovesImageAndTruthTogether) {
+  PatchLoaderOptions o = base();
+  o.patch = {10, 12, 14};
+  o.augment = {.elastic = 1, .zoom = 1};
+  o.margin = {1, 2, 2};
+  for (const Head head : {Head::classes, Head::instances, Head::signed_distance}) {
+    const LabelledDataset data = open(head);
+    PatchLoader loader(data, first(5), o);
+    double inside = 0, outside = 0, sum_inside = 0, sum_outside = 0;
+    while (auto b = loader.next()) {
+      EXPECT_EQ(b->x.shape(), (Shape{static_cast<std::int64_t>(b->cases.size()), 1, 10, 12, 14}));
+      const auto x = b->x.to_vector(), truth = (head == Head::classes ? b->labels : b->target).to_vector();
+      ASSERT_EQ(x.size(), truth.size());
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        (truth[i] != 0 ? inside : outside) += 1;
+        (truth[i] != 0 ? sum_inside : sum_outside) += x[i];
+      }
+    }
+    // The images are their labels, 1 and 2, in noise.
+    PatchLoader plain(data, first(5), base());
+    double all[2] = {}, sums[2] = {};
+    while (auto b = plain.next()) {
+      const auto x = b->x.to_vector(), truth = (head == Head::classes ? b->labels : b->target).to_vector();
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        ++all[truth[i] != 0];
+        sums[truth[i] != 0] += x[i];
+      }
+    }
+    EXPECT_GT(sum_inside / inside - sum_outside / outside, 0.8 * (sums[1] / all[1] - sums[0] / all[0])) << name_of(head);
+  }
+  o.workers = 0;
+  PatchLoader reference(open(), first(5), o);
+  const auto expected = epochs(reference, 2);
+  EXPECT_NE(expected[0], expected[expected.size() / 2]) << "another epoch, another movement";
+  o.workers = 3;
+  PatchLoader busy(open(), first(5), o);
+  EXPECT_EQ(epochs(busy, 2), expected);
+  o.augment = PairAugmentOptions::none();
+  PatchLoader still(open(), first(5), o);
+  EXPECT_NE(epochs(still, 2), expected);
+}
+
 TEST_F(PatchLoaderTest, ForegroundIsInThePatch) {
   const LabelledDataset data = open(Head::classes);
   PatchLoaderOptions o = base();
