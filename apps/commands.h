@@ -45,5 +45,8 @@ using app::Arguments;
 
 int prepare_command(const Arguments& arguments);
 int train_command(const Arguments& arguments);
+int evaluate_command(const Arguments& arguments);
+int measure_command(const Arguments& arguments);
+int explain_command(const Arguments& arguments);
 
 }  // namespace cuboid::deepis

@@ -36,6 +36,17 @@ void min_max(const Tensor& map) {
 
 }  // namespace
 
+Tensor cam_map(const Tensor& activation, const Tensor& gradient, CamMethod method, const Shape& size) {
+  const Recording off(false);
+  const Tensor a = activation.detach();
+  const Tensor weighted = relu(sum(a * channel_weights(a, gradient.detach(), method), {1}, true));
+  const Tensor fine = resize(weighted, size, {.mode = Resize::linear});
+  Tensor map = empty(size);
+  copy(reshape(fine, size), map);
+  min_max(map);
+  return map;
+}
+
 Cam explain(DenseNet& net, const Tensor& volume, const CamOptions& options) {
   const Tensor x = to(volume, net.device());
   check(x.rank() == 5 && x.dim(0) == 1, "explain: expects one volume 1,C,D,H,W, got ", x.shape());
@@ -62,14 +73,8 @@ Cam explain(DenseNet& net, const Tensor& volume, const CamOptions& options) {
   const Tensor logit = sum(select(logits, 1, cam.target));
   const Tensor gradient = grad(logit, {activation}).front();
 
-  const Recording off(false);
-  const Tensor a = activation.detach();
-  for (int i = 2; i < 5; ++i) cam.coarse.push_back(a.dim(i));
-  const Tensor weighted = relu(sum(a * channel_weights(a, gradient.detach(), options.method), {1}, true));
-  const Tensor fine = resize(weighted, {x.dim(2), x.dim(3), x.dim(4)}, {.mode = Resize::linear});
-  cam.map = empty({x.dim(2), x.dim(3), x.dim(4)});
-  copy(reshape(fine, cam.map.shape()), cam.map);
-  min_max(cam.map);
+  for (int i = 2; i < 5; ++i) cam.coarse.push_back(activation.dim(i));
+  cam.map = cam_map(activation, gradient, options.method, {x.dim(2), x.dim(3), x.dim(4)});
   return cam;
 }
 

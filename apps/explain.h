@@ -26,6 +26,9 @@ struct Cam {
 /// x is 1,C,D,H,W. Weighted sum of the layer's channels, ReLU, trilinear (align_corners=false) to the volume, min-max.
 Cam explain(DenseNet& net, const Tensor& x, const CamOptions& options = {});
 
+/// The map of a layer's activation and the derivative of what is explained by it, both 1,K,d,h,w: see explain(). `size` is D,H,W.
+Tensor cam_map(const Tensor& activation, const Tensor& gradient, CamMethod method, const Shape& size);
+
 /// Share of the map's sum that lies where mask is not 0; NaN for an empty map.
 double mass_inside(const Tensor& map, const Tensor& mask);
 /// u8 mask of voxels above Otsu's threshold (256 bins) of a (D,H,W) volume.

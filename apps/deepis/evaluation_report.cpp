@@ -8,8 +8,8 @@
 #include "apps/app.h"
 #include "apps/contours.h"
 #include "apps/plot.h"
-#include "apps/report.h"
 #include "apps/text.h"
+#include "core/files.h"
 #include "data/formats/png.h"
 
 namespace cuboid::deepis {
@@ -68,43 +68,46 @@ void classes_table(Page& page, const Json& summary) {
   page.panels({{Page::table({"class", "Dice", "IoU", "precision", "recall", "volume", "HD95", "ASSD", "cases"}, rows), ""}});
 }
 
-void distributions(Page& page, const std::vector<CaseScore>& cases, const ScoreOptions& options) {
-  const std::size_t classes = cases.front().classes.size();
-  if (cases.size() < 2 || classes > 12) return;
-  const auto groups = [&](double (*of)(const ClassScore&)) {
-    std::vector<std::pair<std::string, std::vector<double>>> all;
-    for (std::size_t k = 0; k < classes; ++k) {
-      all.emplace_back(options.classes[k + 1], std::vector<double>());
-      for (const CaseScore& c : cases) all.back().second.push_back(of(c.classes[k]));
+/// Number `key` of every case, a group per class; null becomes NaN, which plots leave out.
+std::vector<std::pair<std::string, std::vector<double>>> by_class(const Json& summary, const char* key) {
+  std::vector<std::pair<std::string, std::vector<double>>> groups;
+  for (const auto& [label, _] : summary.at("mean").as_object()) {
+    groups.emplace_back(class_name(summary, label), std::vector<double>());
+    for (const Json& c : summary.at("metric_per_case").as_array()) {
+      const Json& v = c.at("metrics").at(label).at(key);
+      groups.back().second.push_back(v.is_number() ? v.as_double() : std::nan(""));
     }
-    return all;
-  };
-  std::vector<Page::Panel> panels = {
-      {plot::svg(plot::strips("Dice", "", groups([](const ClassScore& c) { return c.overlap.dice(); }))), "One point per case."}};
-  if (options.surfaces) {
-    Figure far = plot::strips("HD95", "um", groups([](const ClassScore& c) { return c.surface.hd95; }));
-    Figure mean = plot::strips("ASSD", "um", groups([](const ClassScore& c) { return c.surface.assd; }));
-    panels.push_back({plot::svg(far), "95 % of the surface lie nearer than this."});
-    panels.push_back({plot::svg(mean), "Mean distance of the two surfaces."});
+  }
+  return groups;
+}
+
+void distributions(Page& page, const Json& summary) {
+  if (summary.at("cases").as_int() < 2 || summary.at("mean").size() > 12) return;
+  std::vector<Page::Panel> panels = {{plot::svg(plot::strips("Dice", "", by_class(summary, "Dice"))), "One point per case."}};
+  if (summary.at("foreground_mean").at("HD95").is_number()) {
+    panels.push_back(
+        {plot::svg(plot::strips("HD95", "um", by_class(summary, "HD95"))), "95 % of the surface lie nearer than this."});
+    panels.push_back({plot::svg(plot::strips("ASSD", "um", by_class(summary, "ASSD"))), "Mean distance of the two surfaces."});
   }
   page.panels(panels);
 }
 
-void synapses(Page& page, const std::vector<CaseScore>& cases) {
-  if (!cases.front().synapse || cases.size() < 2) return;
+void synapses(Page& page, const Json& summary) {
+  if (!summary.contains("synapse") || summary.at("cases").as_int() < 2) return;
   page.section("Synapse", "Area of the wall between the two cells, measured in the same way in truth and prediction.");
   Series points{.title = "", .points = {}, .style = Series::Style::points};
+  std::vector<std::pair<std::string, std::vector<double>>> dice = {{"synapse voxels", {}}};
   double most = 0;
-  for (const CaseScore& c : cases) {
-    points.points.emplace_back(c.synapse->true_area_um2, c.synapse->area_um2);
-    most = std::max({most, c.synapse->true_area_um2, c.synapse->area_um2});
+  for (const Json& c : summary.at("metric_per_case").as_array()) {
+    const Json& s = c.at("synapse");
+    points.points.emplace_back(s.at("true_area_um2").as_double(), s.at("area_um2").as_double());
+    most = std::max({most, s.at("true_area_um2").as_double(), s.at("area_um2").as_double()});
+    dice.front().second.push_back(s.at("Dice").is_number() ? s.at("Dice").as_double() : std::nan(""));
   }
   Figure f{.title = "area", .x_label = "true, um²", .y_label = "predicted, um²", .square = true, .width = 440, .height = 400};
   f.x_high = f.y_high = std::max(1e-6, 1.05 * most);
   f.series.push_back({.title = "", .points = {{0, 0}, {f.x_high, f.y_high}}, .style = Series::Style::dashed, .colour = -1});
   f.series.push_back(points);
-  std::vector<std::pair<std::string, std::vector<double>>> dice = {{"synapse voxels", {}}};
-  for (const CaseScore& c : cases) dice.front().second.push_back(c.synapse->overlap.dice());
   page.panels(
       {{plot::svg(f), "On the dashed line truth and prediction agree."}, {plot::svg(plot::strips("Dice", "", dice)), ""}});
 }
@@ -130,81 +133,70 @@ void instances(Page& page, const Json& summary) {
   page.panels({{plot::svg(f), ""}, {Page::table({"IoU", "AP", "precision", "recall", "F1", "PQ", "TP", "FP", "FN"}, rows), ""}});
 }
 
-/// Pictures of some cases; writes NAME.png as well.
-void gallery(Page& page, const app::RunFolder& folder, const std::vector<CaseScore>& cases, const std::vector<std::size_t>& order,
-             const EvaluationReport& report) {
-  if (!report.show) return;
-  const auto n = static_cast<std::int64_t>(order.size());
-  std::vector<std::size_t> shown;
-  const std::int64_t worst = std::min(report.worst, n), best = std::min(report.best, n - worst);
-  for (std::int64_t i = 0; i < worst; ++i) shown.push_back(order[static_cast<std::size_t>(i)]);
-  for (std::int64_t i = n - best; i < n; ++i) shown.push_back(order[static_cast<std::size_t>(i)]);
+void gallery(Page& page, const app::RunFolder& folder) {
+  if (!folder.has("eval/pictures.json")) return;
+  const Json list = folder.read_json("eval/pictures.json");
+  if (list.size() == 0) return;
   page.section(
-      n > worst + best ? "Worst and best cases" : "Cases",
-      "Three planes through the synapse, or through the middle of the labels. White is the truth's outline, coloured the "
-      "prediction's on top of it: white shows where they differ.");
-  std::vector<Page::Panel> panels;
-  for (const std::size_t i : shown) {
-    const CaseScore& c = cases[i];
-    std::string caption = c.name + ":";
-    if (!c.instances.empty()) caption += " AP " + number(c.instances.front().average_precision());
-    for (const ClassScore& k : c.classes) caption += (&k == &c.classes.front() ? " Dice " : ", ") + number(k.overlap.dice());
-    if (c.synapse)
-      caption += "; synapse " + number(c.synapse->area_um2, 1) + " of " + number(c.synapse->true_area_um2, 1) + " um²";
-    const ShownCase s = report.show(i);
-    if (!s.image.defined()) continue;
-    const Tensor picture = contours(s.image, s.truth, s.prediction, {.spacing_um = s.spacing_um});
-    try {
-      const std::string png = png_bytes(picture);
-      folder.write("eval/" + app::slug(c.name) + ".png", png);
-      panels.push_back({Page::picture(png, "outlines of " + c.name), caption});
-    } catch (const DataError&) {
-      throw;
-    } catch (const Error& error) {
-      page.note(std::string("No pictures: ") + error.what());
-      return;
-    }
-  }
+      "Worst and best cases",
+      "Three planes through the synapse, or through the middle of the labels: the image, and below it the outlines. White is the "
+      "truth, coloured the prediction on top of it, so that white shows where they differ.");
   page.html("<style>.wide .panels{grid-template-columns:1fr}</style><div class=wide>");
+  std::vector<Page::Panel> panels;
+  for (const Json& one : list.as_array()) {
+    const std::string file = "eval/" + one.at("picture").as_string();
+    if (folder.has(file))
+      panels.push_back({Page::picture(read_file(folder.path() / file), one.get("name", "")), one.get("caption", "")});
+  }
   page.panels(panels);
   page.html("</div>\n");
 }
 
-void all_cases(Page& page, const std::vector<CaseScore>& cases, const ScoreOptions& options,
-               const std::vector<std::size_t>& order) {
-  page.section("All cases", "From the worst to the best.");
+void all_cases(Page& page, const Json& summary) {
+  page.section("All cases");
   std::vector<std::string> head = {"case"};
-  const bool of_instances = !cases.front().instances.empty();
-  if (of_instances) head.insert(head.end(), {"AP 0.5", "true", "found"});
-  for (std::size_t k = 0; k < cases.front().classes.size(); ++k) {
-    const std::string name = app::html_escaped(options.classes[k + 1]);
+  const bool of_instances = summary.contains("instances"), of_synapse = summary.contains("synapse"),
+             surfaces = summary.at("foreground_mean").at("HD95").is_number();
+  if (of_instances) head.insert(head.end(), {"AP 0.5", "true", "predicted"});
+  for (const auto& [label, _] : summary.at("mean").as_object()) {
+    const std::string name = app::html_escaped(class_name(summary, label));
     head.push_back("Dice " + name);
-    if (options.surfaces) head.push_back("HD95 " + name);
+    if (surfaces) head.push_back("HD95 " + name);
   }
-  if (cases.front().synapse) head.insert(head.end(), {"synapse um²", "true"});
+  if (of_synapse) head.insert(head.end(), {"synapse um²", "true"});
   std::vector<std::vector<std::string>> rows;
-  for (const std::size_t i : order) {
-    const CaseScore& c = cases[i];
-    std::vector<std::string> row = {app::html_escaped(c.name)};
+  for (const Json& c : summary.at("metric_per_case").as_array()) {
+    std::vector<std::string> row = {app::html_escaped(c.get("name", ""))};
     if (of_instances) {
-      const InstanceScore& s = c.instances.front();
-      row.insert(row.end(), {number(s.average_precision()), std::to_string(s.tp + s.fn), std::to_string(s.tp + s.fp)});
+      const Json& s = c.at("instances")[0];
+      row.insert(row.end(), {number(s.at("AP")), std::to_string(s.at("TP").as_int() + s.at("FN").as_int()),
+                             std::to_string(s.at("TP").as_int() + s.at("FP").as_int())});
     }
-    for (const ClassScore& k : c.classes) {
-      row.push_back(number(k.overlap.dice()));
-      if (options.surfaces) row.push_back(number(k.surface.hd95));
+    for (const auto& [_, m] : c.at("metrics").as_object()) {
+      row.push_back(number(m.at("Dice")));
+      if (surfaces) row.push_back(number(m.at("HD95")));
     }
-    if (c.synapse) row.insert(row.end(), {number(c.synapse->area_um2, 2), number(c.synapse->true_area_um2, 2)});
+    if (of_synapse)
+      row.insert(row.end(), {number(c.at("synapse").at("area_um2"), 2), number(c.at("synapse").at("true_area_um2"), 2)});
     rows.push_back(row);
     if (rows.size() == 200) break;
   }
-  page.panels({{Page::table(head, rows), cases.size() > 200 ? "The first 200; all are in eval/cases.csv." : ""}});
+  page.panels({{Page::table(head, rows), summary.at("cases").as_int() > 200 ? "The first 200; all are in eval/cases.csv." : ""}});
+}
+
+std::string caption_of(const CaseScore& c, const char* which) {
+  std::string text = std::string(which) + c.name + ":";
+  if (!c.instances.empty()) text += " AP " + number(c.instances.front().average_precision()) + ",";
+  text += " Dice ";
+  for (const ClassScore& k : c.classes) text += (&k == &c.classes.front() ? "" : " and ") + number(k.overlap.dice());
+  if (c.synapse) text += "; synapse " + number(c.synapse->area_um2, 1) + " of " + number(c.synapse->true_area_um2, 1) + " um²";
+  return text;
 }
 
 }  // namespace
 
-std::string write_evaluation_report(const app::RunFolder& folder, const std::vector<CaseScore>& cases,
-                                    const ScoreOptions& options, const Json& summary, const EvaluationReport& report) {
+void write_case_pictures(const app::RunFolder& folder, const std::vector<CaseScore>& cases,
+                         const std::function<ShownCase(std::size_t)>& show, std::int64_t worst, std::int64_t best) {
   std::vector<std::size_t> order(cases.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto merit = [&](std::size_t i) {
@@ -212,20 +204,49 @@ std::string write_evaluation_report(const app::RunFolder& folder, const std::vec
     return std::isfinite(v) ? v : 2;  // nothing to find and nothing found: no bad case
   };
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return merit(a) < merit(b); });
-  Page page("Segmentation: " + report.title, "cuboid " + summary.get("cuboid", "") + ", " + app::utc_now());
+  const auto n = static_cast<std::int64_t>(order.size());
+  worst = std::min(worst, n), best = std::min(best, n - worst);
+  Json list = Json::array();
+  for (std::int64_t k = 0; k < n; ++k) {
+    if (k >= worst && k < n - best) continue;
+    const std::size_t i = order[static_cast<std::size_t>(k)];
+    const ShownCase s = show(i);
+    if (!s.image.defined()) continue;
+    const std::string file = app::slug(cases[i].name) + ".png";
+    try {
+      folder.write("eval/" + file, png_bytes(contours(s.image, s.truth, s.prediction, {.spacing_um = s.spacing_um})));
+    } catch (const DataError&) {
+      throw;
+    } catch (const Error&) {
+      break;  // a build without libpng keeps the numbers
+    }
+    const char* which = n <= worst + best ? "" : k < worst ? "Among the worst, " : "Among the best, ";
+    list.push_back(Json::object({{"name", cases[i].name}, {"picture", file}, {"caption", caption_of(cases[i], which)}}));
+  }
+  folder.write("eval/pictures.json", list);
+}
+
+void evaluation_sections(Page& page, const app::RunFolder& folder) {
+  if (!folder.has("eval/summary.json")) return;
+  const Json summary = folder.read_json("eval/summary.json");
   overview(page, summary);
-  for (const std::string& note : report.notes) page.note(note);
-  if (!plot::available())
-    page.note("The figures are missing: gnuplot was not found (apt install gnuplot-nox). All numbers are in eval/.");
   instances(page, summary);
   classes_table(page, summary);
-  distributions(page, cases, options);
-  synapses(page, cases);
-  gallery(page, folder, cases, order, report);
-  all_cases(page, cases, options, order);
+  distributions(page, summary);
+  synapses(page, summary);
+  gallery(page, folder);
+  all_cases(page, summary);
+}
+
+std::string write_evaluation_report(const app::RunFolder& folder, const std::string& title,
+                                    const std::vector<std::string>& notes) {
+  Page page("Segmentation: " + title, "cuboid " + app::version() + ", " + app::utc_now());
+  for (const std::string& note : notes) page.note(note);
+  if (!plot::available())
+    page.note("The figures are missing: gnuplot was not found (apt install gnuplot-nox). All numbers are in eval/.");
+  evaluation_sections(page, folder);
   page.html("<details><summary>how this was made</summary><pre>" + app::html_escaped(app::command_line()) + "</pre></details>\n");
-  folder.write("report.html",
-               page.finish("Written by cuboid " + summary.get("cuboid", "") + ". Research software: not for diagnosis."));
+  folder.write("report.html", page.finish("Written by cuboid " + app::version() + ". Research software: not for diagnosis."));
   return (folder.path() / "report.html").string();
 }
 

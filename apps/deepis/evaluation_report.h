@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
+// The pages and pictures of an evaluation, from what lies in a folder's eval/: summary.json, pictures.json, NAME.png.
 #pragma once
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "apps/deepis/scores.h"
+#include "apps/report.h"
 #include "apps/run_folder.h"
 
 namespace cuboid::deepis {
 
-/// What a picture of a case needs: image raw or normalised (D,H,W) or undefined, labels (D,H,W).
+/// What a picture of a case needs: image, raw or normalised (D,H,W), and labels (D,H,W).
 struct ShownCase {
   Tensor image, truth, prediction;
   Spacing spacing_um{};
 };
+/// Pictures of the worst and the best cases; `show` is asked for those alone, and may leave the image out: then there is none.
+/// Without libpng nothing is drawn.
+void write_case_pictures(const app::RunFolder& folder, const std::vector<CaseScore>& cases,
+                         const std::function<ShownCase(std::size_t)>& show, std::int64_t worst = 3, std::int64_t best = 2);
 
-struct EvaluationReport {
-  std::string title;
-  std::vector<std::string> notes;              // lines a reader must know: what was left out, what was assumed
-  std::int64_t worst = 3, best = 2;            // pictures
-  std::function<ShownCase(std::size_t)> show;  // of case i
-};
+/// Everything the folder knows of its evaluation, for a page that may hold more. Nothing when there was none.
+void evaluation_sections(app::Page& page, const app::RunFolder& folder);
 
-/// Pictures of the worst and the best cases into eval/, and report.html; returns its path. Figures and pictures need gnuplot and
-/// libpng; without them the page says so.
-std::string write_evaluation_report(const app::RunFolder& folder, const std::vector<CaseScore>& cases,
-                                    const ScoreOptions& options, const Json& summary, const EvaluationReport& report);
+/// A page of its own, report.html; returns its path. `notes` are what a reader must know: what was assumed, what was left out.
+std::string write_evaluation_report(const app::RunFolder& folder, const std::string& title,
+                                    const std::vector<std::string>& notes);
 
 }  // namespace cuboid::deepis

@@ -132,18 +132,35 @@ double contact_between(const Tensor& given, std::int32_t a, std::int32_t b, cons
   if (first == extents.end() || second == extents.end()) return 0;
   const Tensor labels = window_of(whole, first->second, second->second, spacing, 2 * r).labels;
   auto* v = labels.mutable_data<std::int32_t>();
-  Tensor both = empty(labels.shape(), {.dtype = DType::u8});
-  auto* u = both.mutable_data<std::uint8_t>();
-  for (std::int64_t i = 0; i < both.size(); ++i) u[i] = v[i] == a || v[i] == b;
-  const Tensor closed = close_ball(both, r, spacing);
-  const DistanceOptions near{.limit = 4 * r + 1};
+  const double voxel = *std::min_element(spacing.begin(), spacing.end());
+  const double widest = (2 * r + voxel) * (1 + 1e-6);  // between the centres of the last voxels on either side
+  const DistanceOptions near{.limit = 4 * widest};
   const Tensor to_a = distance_to(mask_of(labels, a), spacing, near), to_b = distance_to(mask_of(labels, b), spacing, near);
-  const auto* c = closed.data<std::uint8_t>();
   const auto *da = to_a.data<float>(), *db = to_b.data<float>();
-  // A cleft of 2r has voxels up to 2r from either side; hollows in one cell are none of the other's business.
-  const auto reach = static_cast<float>(2 * r * (1 + 1e-6));
-  for (std::int64_t i = 0; i < both.size(); ++i)
-    if (c[i] && v[i] == 0 && da[i] <= reach && db[i] <= reach) v[i] = da[i] <= db[i] ? a : b;
+  const Shape& n = labels.shape();
+  const auto slopes = [&](const float* d, const std::array<std::int64_t, 3>& at) {
+    const std::array<std::int64_t, 3> stride = {n[1] * n[2], n[2], 1};
+    const std::int64_t i = at[0] * stride[0] + at[1] * stride[1] + at[2];
+    std::array<double, 3> slope{};
+    for (std::size_t k = 0; k < 3; ++k) {
+      const std::int64_t low = at[k] > 0 ? i - stride[k] : i, high = at[k] + 1 < n[static_cast<int>(k)] ? i + stride[k] : i;
+      if (low != high) slope[k] = (d[high] - d[low]) / (spacing[k] * static_cast<double>((high - low) / stride[k]));
+    }
+    return slope;
+  };
+  std::vector<std::pair<std::int64_t, std::int32_t>> cleft;
+  std::int64_t i = 0;
+  for (std::int64_t z = 0; z < n[0]; ++z)
+    for (std::int64_t y = 0; y < n[1]; ++y)
+      for (std::int64_t x = 0; x < n[2]; ++x, ++i) {
+        if (v[i] != 0 || da[i] + db[i] > widest) continue;
+        // between the two: away from one is towards the other, by more than 134 degrees
+        const auto p = slopes(da, {z, y, x}), q = slopes(db, {z, y, x});
+        const double dot = p[0] * q[0] + p[1] * q[1] + p[2] * q[2];
+        const double lengths = std::sqrt((p[0] * p[0] + p[1] * p[1] + p[2] * p[2]) * (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]));
+        if (dot < -0.7 * lengths) cleft.emplace_back(i, da[i] <= db[i] ? a : b);
+      }
+  for (const auto& [at, label] : cleft) v[at] = label;
   return contact_area(labels, a, b, spacing);
 }
 

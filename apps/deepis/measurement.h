@@ -53,9 +53,11 @@ struct FrameMeasure {
 /// u8: voxels within `radius_um` of both labels, the cells' own among them.
 Tensor synapse_mask(const Tensor& labels, std::int32_t a, std::int32_t b, const Spacing& spacing_um, double radius_um);
 
-/// Area in µm² of the contact surface of two cells that touch, or are apart by a cleft of at most twice `radius_um`: the cleft is
-/// closed (a ball of that radius does not enter it from its rim), its voxels go to the nearer cell, and the wall between the two
-/// is measured (data/morphology/surface.h). The rim stays where the cells part: a dilation would add a margin all around.
+/// Area in µm² of the contact surface of two cells that touch, or are apart by a cleft of at most twice `radius_um`. Background
+/// voxels of the cleft, from which the ways to the two cells lead in opposite directions, go to the nearer cell; then the wall
+/// between the two is measured (data/morphology/surface.h). The rim stays where the cells part: the wall between dilated cells
+/// would have a margin all around. Slanted or straight, with a cleft or without, a flat contact is within 7 % of its area;
+/// cells that part in a wedge seem to touch as long as it is less than a voxel wide.
 double contact_between(const Tensor& labels, std::int32_t a, std::int32_t b, const Spacing& spacing_um, double radius_um);
 
 /// labels: u8 or i32 (D,H,W). image: raw values (D,H,W), or undefined. `of`: the labels to measure. With `pair`, also the synapse

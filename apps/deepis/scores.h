@@ -19,13 +19,13 @@ struct ScoreOptions {
 };
 
 struct ClassScore {
-  Overlap overlap;
+  cuboid::Overlap overlap;
   SurfaceDistance surface;  // NaN without
 };
 
 /// How well the place where two cells meet was found.
 struct SynapseScore {
-  Overlap overlap;  // of the voxels within reach of both
+  cuboid::Overlap overlap;  // of the voxels within reach of both
   double true_area_um2 = 0, area_um2 = 0;
   /// (predicted - true) / true; NaN when there is no synapse.
   double area_error() const;

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// cuboid deepis evaluate
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <map>
+
+#include "apps/commands.h"
+#include "apps/deepis/evaluate.h"
+#include "apps/deepis/label_files.h"
+#include "apps/progress.h"
+#include "apps/text.h"
+#include "data/morphology/components.h"
+#include "data/volume.h"
+
+namespace cuboid::deepis {
+namespace fs = std::filesystem;
+namespace {
+
+struct Settings {
+  std::string predictions, model, data, truth, images, split = "auto", head = "auto", output = "evaluated";
+  std::vector<std::string> classes;
+  bool overwrite = false, no_surfaces = false;
+  double spacing_z = 0, spacing_xy = 0;
+  PostprocessOptions post;
+  double dilate = -1;
+};
+
+using Files = std::map<std::string, fs::path>;
+Files files_of(const std::string& folder) {
+  Files files;
+  for (const VolumeFile& f : volume_files(folder)) files[f.name] = f.path;
+  return files;
+}
+
+/// One of `files` by the case's name; without the folders before it where that is enough.
+const fs::path* find_file(const Files& files, const std::string& name) {
+  if (const auto found = files.find(name); found != files.end()) return &found->second;
+  const auto slash = name.rfind('/');
+  if (slash == name.npos) return nullptr;
+  const auto found = files.find(name.substr(slash + 1));
+  return found == files.end() ? nullptr : &found->second;
+}
+
+void check_missing(const std::vector<std::string>& missing, std::size_t wanted, const std::string& where) {
+  if (missing.empty()) return;
+  std::vector<std::string> some(missing.begin(),
+                                missing.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(5, missing.size())));
+  fail<DataError>(
+      app::with_hint(where + ": no prediction for " + std::to_string(missing.size()) + " of " + std::to_string(wanted) +
+                         " cases: " + app::join(some, ", ") + (missing.size() > some.size() ? ", ..." : ""),
+                     "files are paired by name: cell_3.labels.nii.gz belongs to the case cell_3; --split chooses the cases"));
+}
+
+/// The cases of a dataset that are to be judged.
+std::vector<std::int64_t> chosen(const LabelledDataset& dataset, const std::string& split) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(dataset.size()));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
+  if (split == "all") return all;
+  const auto part = dataset.part(split == "auto" ? "test" : split);
+  if (split == "auto" && part.empty()) return all;
+  check<DataError>(!part.empty(),
+                   app::with_hint("--split " + split + ": the dataset has no such cases", "--split all takes every one"));
+  return part;
+}
+
+std::vector<EvaluationCase> cases_of_dataset(const Settings& s, const LabelledDataset& dataset, const Files& predictions) {
+  std::vector<EvaluationCase> cases;
+  std::vector<std::string> missing;
+  const auto indices = chosen(dataset, s.split);
+  for (const std::int64_t i : indices) {
+    const LabelledCase& c = dataset[i];
+    const fs::path* file = find_file(predictions, c.name);
+    if (!file) {
+      missing.push_back(c.name);
+      continue;
+    }
+    cases.push_back({.name = c.name,
+                     .reference_file = (c.labels.empty() ? c.target : c.labels).string(),
+                     .prediction_file = file->string(),
+                     .load = [&s, dataset, i, file = *file] {
+                       ShownCase shown = truth_of(dataset, i);
+                       shown.prediction = predicted_labels(file, dataset.head(), shown.spacing_um, s.post);
+                       return shown;
+                     }});
+  }
+  check_missing(missing, indices.size(), s.predictions);
+  return cases;
+}
+
+std::vector<EvaluationCase> cases_of_folders(const Settings& s, Head head, const Files& truths, const Files& predictions) {
+  const Files images = s.images.empty() ? Files() : files_of(s.images);
+  std::vector<EvaluationCase> cases;
+  std::vector<std::string> missing;
+  for (const auto& [name, truth] : truths) {
+    const fs::path* file =
+        truths.size() == 1 && predictions.size() == 1 ? &predictions.begin()->second : find_file(predictions, name);
+    if (!file) {
+      missing.push_back(name);
+      continue;
+    }
+    const fs::path* image = images.empty() ? nullptr : find_file(images, name);
+    cases.push_back({.name = name,
+                     .reference_file = truth.string(),
+                     .prediction_file = file->string(),
+                     .load = [&s, head, truth = truth, file = *file, image = image ? *image : fs::path()] {
+                       const LabelVolume v = load_labels(truth);
+                       ShownCase shown{.image = {}, .truth = v.labels, .prediction = {}, .spacing_um = v.spacing_um};
+                       if (s.spacing_z > 0) shown.spacing_um = {s.spacing_z, s.spacing_xy, s.spacing_xy};
+                       const Spacing known = shown.spacing_um[0] > 0 ? shown.spacing_um : Spacing{1, 1, 1};
+                       shown.prediction = predicted_labels(file, head, known, s.post);
+                       if (image.empty()) return shown;
+                       shown.image = load_volume(image).image;
+                       check<DataError>(shown.image.shape() == v.labels.shape(), image.string(), ": image of shape ",
+                                        shown.image.shape(), ", labels of shape ", v.labels.shape());
+                       return shown;
+                     }});
+  }
+  check_missing(missing, truths.size(), s.predictions);
+  return cases;
+}
+
+/// background, 1, 2, ... as far as there are labels.
+std::vector<std::string> classes_found(const std::vector<EvaluationCase>& cases) {
+  std::int32_t most = 1;
+  for (const EvaluationCase& c : cases) {
+    const ShownCase v = c.load();
+    for (const Tensor* labels : {&v.truth, &v.prediction})
+      if (const auto present = labels_present(*labels); !present.empty()) most = std::max(most, present.back());
+  }
+  check<DataError>(most < 256, app::with_hint("labels up to " + std::to_string(most) + " are no classes", "--head instances"));
+  std::vector<std::string> names = {"background"};
+  for (std::int32_t i = 1; i <= most; ++i) names.push_back(std::to_string(i));
+  return names;
+}
+
+}  // namespace
+
+int evaluate_command(const Arguments& arguments) {
+  Settings s;
+  app::Common common;
+  app::Options options("deepis evaluate", "Judges predicted labels against the truth: per class, per case, per instance.");
+  options.other_commands(app::command_names());
+  options.example("cuboid deepis evaluate predicted/ -d prepared/ -o evaluated/", "the test cases of a dataset");
+  options.example("cuboid deepis evaluate predicted/ --truth labels/ --head instances", "two folders of label volumes");
+  options.positional("predictions", &s.predictions, "folder of NAME.labels.* or NAME.distance.*, or a single file").required();
+  options.add("-d,--data", &s.data, "the dataset the predictions are of");
+  options.add("--split", &s.split, "its cases; auto: those for testing, all when there are none")
+      .choices({"auto", "train", "valid", "test", "all"});
+  options.add("-o,--output", &s.output, "folder for eval/ and report.html");
+  options.add("--overwrite", &s.overwrite, "write into a folder that holds something").not_saved();
+  options.section("instead of a dataset");
+  options.add("--truth", &s.truth, "folder of label volumes, or one file");
+  options.add("--images", &s.images, "images of the same names, for the pictures");
+  options.add("--head", &s.head, "what the labels mean; auto: as the dataset says, else classes")
+      .choices({"auto", "signed", "instances", "classes"});
+  options.add("--classes", &s.classes, "their names, background first");
+  options.add("--spacing-z", &s.spacing_z, "um per voxel, instead of what the files say").at_least(0);
+  options.add("--spacing-xy", &s.spacing_xy, "um per voxel").at_least(0);
+  options.section("evaluation");
+  options.add("--no-surfaces", &s.no_surfaces, "without HD95 and ASSD, which take most of the time");
+  options.add("--dilate", &s.dilate, "um around each cell that may belong to the synapse; negative: the largest spacing");
+  options.add("--threshold", &s.post.threshold_um, "um; of distance maps; negative: half the smallest spacing");
+  common.add(options);
+  if (!app::parse_or_help(options, arguments)) return app::success;
+  common.apply();
+  check<app::UsageError>(s.data.empty() != s.truth.empty(), "evaluate: name the truth, --data or --truth");
+  check<app::UsageError>((s.spacing_z > 0) == (s.spacing_xy > 0), "evaluate: --spacing-z and --spacing-xy belong together");
+  const Files predictions = files_of(s.predictions);
+  ScoreOptions score_options{.surfaces = !s.no_surfaces, .dilate_um = s.dilate};
+  std::vector<EvaluationCase> cases;
+  if (!s.data.empty()) {
+    LabelledOptions labelled{.class_names = s.classes};
+    if (s.head != "auto") labelled.head = head_of(s.head);
+    if (s.spacing_z > 0) labelled.spacing_um = Spacing{s.spacing_z, s.spacing_xy, s.spacing_xy};
+    const LabelledDataset dataset = open_labelled_dataset(s.data, labelled);
+    score_options.head = dataset.head();
+    score_options.classes = dataset.class_names();
+    cases = cases_of_dataset(s, dataset, predictions);
+  } else {
+    score_options.head = s.head == "auto" ? Head::classes : head_of(s.head);
+    cases = cases_of_folders(s, score_options.head, files_of(s.truth), predictions);
+    score_options.classes = s.classes;
+    if (s.classes.empty())
+      score_options.classes = score_options.head == Head::classes     ? classes_found(cases)
+                              : score_options.head == Head::instances ? std::vector<std::string>{"background", "object"}
+                                                                      : std::vector<std::string>{"background", "cart19", "k562"};
+  }
+  if (common.dry_run) {
+    std::cout << options.origin_table();
+    for (const EvaluationCase& c : cases)
+      std::cout << c.name << ": " << c.prediction_file << "  against  " << c.reference_file << '\n';
+    return app::success;
+  }
+  const app::RunFolder folder = app::RunFolder::at(s.output, s.overwrite);
+  app::Progress progress("cases", common.quiet ? app::Progress::Mode::quiet : app::Progress::Mode::automatic);
+  const Evaluation result = evaluate(cases, score_options, folder, progress);
+  const std::string report = write_evaluation_report(folder, fs::path(s.predictions).lexically_normal().filename().string(), {});
+  if (common.json) std::cout << result.summary.dump(2) << '\n';
+  else std::cout << summary_text(result.summary) << "report             " << report << '\n';
+  return app::success;
+}
+
+}  // namespace cuboid::deepis
