@@ -2,6 +2,7 @@
 #include "data/formats/nifti_space.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 
@@ -71,6 +72,25 @@ const char* unit_of(double units) {
   return space == 1 ? "m" : space == 3 ? "um" : "mm";  // unknown: everybody takes mm
 }
 
+/// The shortest decimal number that is this float: 0.1 for 0.100000001490116.
+double decimal(double value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, static_cast<float>(value)).ptr;
+  double back = value;
+  std::from_chars(text, end, back);
+  return back;
+}
+
+/// Voxel sizes as people wrote them, where the affine's columns agree but for rounding; the affine stays what it is.
+void take_sizes(Volume& v, const NiftiSpace& s, int version) {
+  for (std::size_t a = 0; a < 3; ++a) {
+    const double said = version == 1 ? decimal(s.pixdim[3 - a]) : s.pixdim[3 - a];
+    if (!(std::abs(said - v.spacing[a]) <= 1e-5 * said)) continue;
+    for (std::size_t c = 0; c < 3; ++c) v.direction[3 * a + c] *= v.spacing[a] / said;
+    v.spacing[a] = said;
+  }
+}
+
 }  // namespace
 
 void place(NiftiHeader& header, const NiftiSpace& given, const std::string& name) {
@@ -109,11 +129,14 @@ void place(NiftiHeader& header, const NiftiSpace& given, const std::string& name
     if (s.sform_code > 0) v.notes.push_back("the sform is singular; the voxel sizes alone are taken");
     header.affine = of_sizes(s);
     v.spacing = {s.pixdim[3], s.pixdim[2], s.pixdim[1]};
+    take_sizes(v, s, header.version);
+    v.direction = Volume().direction;
     v.spacing_known = sizes_given || (static_cast<int>(s.units) & 7) != 0;
     if (!v.spacing_known) v.unit = "um";
     return;
   }
   place_by_affine(v, header.affine);
+  take_sizes(v, s, header.version);
 }
 
 void place_by_affine(Volume& v, const std::array<double, 16>& affine) {
