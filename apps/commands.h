@@ -46,6 +46,7 @@ using app::Arguments;
 int prepare_command(const Arguments& arguments);
 int train_command(const Arguments& arguments);
 int evaluate_command(const Arguments& arguments);
+int predict_command(const Arguments& arguments);
 int measure_command(const Arguments& arguments);
 int explain_command(const Arguments& arguments);
 

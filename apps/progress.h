@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Progress on standard error: one line that is redrawn on a terminal, nothing but finished lines elsewhere.
+// Progress on standard error: one line that is redrawn on a terminal; elsewhere finished lines, two a minute.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -18,7 +18,7 @@ class Stopwatch {
 class Progress {
  public:
   enum class Mode { automatic, quiet, lines, terminal };
-  /// `unit` is what is counted: "cells". automatic = a live line on a terminal, otherwise only say().
+  /// `unit` is what is counted: "cells". automatic = a live line on a terminal, otherwise lines.
   explicit Progress(std::string unit, Mode mode = Mode::automatic);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -26,7 +26,8 @@ class Progress {
 
   /// Starts counting towards `total`.
   void begin(std::string title, std::int64_t total);
-  /// `done` of total; redraws at most ten times per second. `note` is for example "loss 0.213".
+  /// `done` of total; redraws at most ten times per second; where lines stay, one in 30 seconds. `note` is for example "loss
+  /// 0.213".
   void update(std::int64_t done, const std::string& note);
   /// A line that stays.
   void say(const std::string& text);

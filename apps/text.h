@@ -26,6 +26,9 @@ std::string closest(std::string_view typed, const std::vector<std::string>& know
 /// "; did you mean 'train'?" or nothing.
 std::string did_you_mean(std::string_view typed, const std::vector<std::string>& known);
 
+/// Runs of digits compare as numbers: "t2" before "t10".
+bool natural_less(std::string_view a, std::string_view b);
+
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& words, std::string_view separator);
 

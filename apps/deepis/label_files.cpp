@@ -6,34 +6,13 @@
 #include <cmath>
 
 #include "apps/app.h"
+#include "apps/text.h"
 #include "data/morphology/grid.h"
 #include "data/volume.h"
 
 namespace cuboid::deepis {
 namespace fs = std::filesystem;
 namespace {
-
-/// Runs of digits compare as numbers.
-bool natural_less(const std::string& a, const std::string& b) {
-  const auto digit = [](char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; };
-  for (std::size_t i = 0, j = 0;;) {
-    if (i == a.size() || j == b.size()) return a.size() - i < b.size() - j;
-    if (digit(a[i]) && digit(b[j])) {
-      std::size_t u = i, v = j;
-      while (u < a.size() && a[u] == '0') ++u;
-      while (v < b.size() && b[v] == '0') ++v;
-      std::size_t p = u, q = v;
-      while (p < a.size() && digit(a[p])) ++p;
-      while (q < b.size() && digit(b[q])) ++q;
-      if (p - u != q - v) return p - u < q - v;
-      if (const int order = a.compare(u, p - u, b, v, q - v)) return order < 0;
-      i = p, j = q;
-    } else {
-      if (a[i] != b[j]) return a[i] < b[j];
-      ++i, ++j;
-    }
-  }
-}
 
 std::string without_format(std::string name) {
   std::string lower = name;
@@ -84,7 +63,7 @@ std::vector<VolumeFile> volume_files(const fs::path& input) {
     break;
   }
   check<DataError>(!all.empty(), app::with_hint(input.string() + ": no volumes there", "readable: " + volume_formats()));
-  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return natural_less(a.name, b.name); });
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return app::natural_less(a.name, b.name); });
   for (std::size_t i = 1; i < all.size(); ++i)
     check<DataError>(all[i - 1].name != all[i].name, input.string(), ": two volumes are called '", all[i].name,
                      "': ", all[i - 1].path.filename().string(), " and ", all[i].path.filename().string());

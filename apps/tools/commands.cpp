@@ -15,6 +15,7 @@ const std::vector<Command>& commands() {
       {"deepis prepare", "check volumes and masks, make a folder of them", deepis::prepare_command},
       {"deepis train", "train a net that segments cells in volumes", deepis::train_command},
       {"deepis evaluate", "judge predicted labels against the truth", deepis::evaluate_command},
+      {"deepis predict", "segment volumes of any size", deepis::predict_command},
       {"deepis measure", "cells and their synapse: volume, area, refractive index, dry mass", deepis::measure_command},
       {"deepis explain", "show what a segmentation rests on (Grad-CAM)", deepis::explain_command},
       {"phantom csf", "make phantom cells with known truth", phantom},
