@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <functional>
+#include <numeric>
 
 #include "apps/options.h"
 #include "apps/progress.h"
@@ -69,9 +71,9 @@ NetCost try_net(const Model& model, const PredictOptions& options, const std::ve
     const MemoryLimit guard(limit);
     call(model, options, window);
     release_cached_memory();
-    Tensors others;  // never written to, so they take addresses only
+    Tensors others;
     for (const std::int64_t bytes : beside)
-      if (bytes > 0) others.push_back(empty({bytes}, {.dtype = DType::u8}));
+      if (bytes > 0) others.push_back(zeros({bytes}, {.dtype = DType::u8}));
     const app::Stopwatch watch;
     call(model, options, window);
     cost.seconds = watch.seconds() / static_cast<double>(options.window.batch);
@@ -83,13 +85,15 @@ NetCost try_net(const Model& model, const PredictOptions& options, const std::ve
   if (with_net == 0) cost.net = guessed(model, options, window);
   release_cached_memory();
   cost.program = app::resident_bytes();
-  if (with_net > 0) cost.net = std::max<std::int64_t>(0, with_net - cost.program);
+  cost.room = memory_stats().reserved - memory_stats().live;
+  if (with_net > 0) cost.net = std::accumulate(beside.begin(), beside.end(), with_net - cost.program, std::minus<>());
   if (!on_cpu) cost.device = memory_stats(Device::cuda).peak;
   return cost;
 }
 
 std::int64_t MemoryEstimate::peak() const {
-  return cost.program + std::max({cost.net + windows + input + output, checking, finishing});
+  return cost.program +
+         std::max({std::int64_t{0}, cost.net + windows + input + output, checking - cost.room, finishing - cost.room});
 }
 
 void MemoryEstimate::widen(const MemoryEstimate& other) {
@@ -102,9 +106,9 @@ void MemoryEstimate::widen(const MemoryEstimate& other) {
 std::string MemoryEstimate::text() const {
   const auto amount = [](std::int64_t bytes) { return app::bytes_text(static_cast<double>(bytes)); };
   std::string text = amount(peak()) + ": program " + amount(cost.program);
-  if (cost.net + windows + input + output >= std::max(checking, finishing))
-    text +=
-        ", net " + amount(cost.net) + ", windows " + amount(windows) + ", input " + amount(input) + ", output " + amount(output);
+  if (cost.net + windows + input + output + cost.room >= std::max(checking, finishing))
+    text += ", net " + amount(std::max<std::int64_t>(0, cost.net)) + ", windows " + amount(windows) + ", input " + amount(input) +
+            ", output " + amount(output);
   else if (finishing >= checking) text += ", post-processing " + amount(finishing);
   else text += ", checking the input " + amount(checking);
   if (cost.device > 0) text += "; on the GPU " + amount(cost.device);
@@ -114,6 +118,7 @@ std::string MemoryEstimate::text() const {
 Json MemoryEstimate::to_json() const {
   return Json::object({{"peak", peak()},
                        {"program", cost.program},
+                       {"room", cost.room},
                        {"net", cost.net},
                        {"windows", windows},
                        {"input", input},

@@ -21,15 +21,15 @@ class MemoryLimit {
   ~MemoryLimit() { set_memory_limit(0); }
 };
 
-/// Resident memory, in bytes: of the program at rest, with the weights as the kernels pack them, and what a call of the net adds.
+/// Resident memory, in bytes: of the program at rest, with the weights as the kernels pack them; how much of that the allocator
+/// holds for others; and what a call of the net adds (less than nothing where that room was enough for all).
 struct NetCost {
-  std::int64_t program = 0, net = 0;
+  std::int64_t program = 0, room = 0, net = 0;
   std::int64_t device = 0;  // on the GPU, if that is where the net is
   double seconds = 0;       // per window
 };
-/// Calls the net on empty windows: once, after which weights are packed, and again while tensors of the sizes `beside` are there,
-/// as they will be. With a limit on the whole program that is too small for it, the need is guessed from a smaller window
-/// instead.
+/// Calls the net on empty windows: once, after which weights are packed, and again beside tensors of the sizes `beside`, as it
+/// will be in earnest. With a limit on the whole program that is too small for that, the need is guessed from a smaller window.
 NetCost try_net(const Model& model, const PredictOptions& options, const std::vector<std::int64_t>& beside = {},
                 std::int64_t limit = 0);
 

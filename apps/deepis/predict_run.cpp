@@ -112,8 +112,8 @@ void PredictRun::plan(app::Progress& progress) {
     progress.update(static_cast<std::int64_t>(planned_.size()), "");
   }
   check_files();
-  memory_.cost =
-      try_net(model_, settings_.predict, {memory_.windows / 2, memory_.windows / 2, memory_.output}, settings_.max_ram);
+  memory_.cost = try_net(model_, settings_.predict, {memory_.windows / 2, memory_.windows / 2, memory_.input, memory_.output},
+                         settings_.max_ram);
   record_["memory"] = memory_.to_json();
 }
 
