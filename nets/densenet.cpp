@@ -2,6 +2,7 @@
 #include "nets/densenet.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "core/autograd.h"
 #include "core/profiler.h"
@@ -89,6 +90,20 @@ Tensor by_sample(const Tensor& x, bool training, const F& f) {
     copy(one, slice(y, 0, i, 1));
   }
   return y;
+}
+
+/// x -> the activation behind conv, norm with its running statistics, and pool. The first two are one convolution, and an
+/// activation that never falls may wait until a maximum has left it less to do.
+std::function<Tensor(const Tensor&)> folded_stem(const Conv& conv0, const BatchNorm& norm, const PoolSpec& pool) {
+  const NormOptions& o = norm.options();
+  const Tensor scale = norm.weight * rsqrt(norm.running_var + o.eps), bias = norm.bias - norm.running_mean * scale;
+  Shape per_output = Shape::filled(conv0.weight.rank(), 1);
+  per_output[0] = scale.size();
+  return [=, w = to_compute(conv0.weight * reshape(scale, per_output)), b = to_compute(bias), spec = conv0.spec(),
+          slope = slope_of(o.activation, o.slope)](const Tensor& x) {
+    const Tensor y = max_pool(conv(to_compute(x), w, b, spec), pool);
+    return slope == 0 ? relu(y) : leaky_relu(y, slope);
+  };
 }
 
 DenseNormTensors tensors_of(const BatchNorm& n) { return {n.weight, n.bias, n.running_mean, n.running_var}; }
@@ -190,7 +205,10 @@ Tensor DenseNetFeatures::operator()(const Tensor& input, Activations* keep) {
     return stem_pool_ ? kept("pool0", max_pool(x, *stem_pool_)) : x;
   };
   const Tensor image = to_layout(input, Layout::channels_last);
-  Tensor x = keep ? stem(image) : by_sample(image, training(), stem);
+  const bool folds = stem_pool_ && !keep && !training() && !recording() && image.device() == Device::cpu;
+  Tensor x = folds  ? by_sample(image, false, folded_stem(conv0, norm0, *stem_pool_))
+             : keep ? stem(image)
+                    : by_sample(image, training(), stem);
   for (std::size_t i = 0; i < denseblocks.size(); ++i) {
     const auto number = static_cast<std::int64_t>(i + 1);
     {
@@ -199,7 +217,7 @@ Tensor DenseNetFeatures::operator()(const Tensor& input, Activations* keep) {
     }
     if (i >= transitions.size()) break;
     const profiler::Range range("transition", number);
-    x = kept(numbered("transition", i), transitions[i](x));
+    x = kept(numbered("transition", i), by_sample(x, training(), [&](const Tensor& part) { return transitions[i](part); }));
   }
   const profiler::Range range("head");
   return kept("norm5", norm5(x));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv/onednn.h"
 
-#include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <unordered_map>
@@ -9,6 +8,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "kernels/packed_copies.h"
 #if defined(CUBOID_OPENMP)
 #include <omp.h>
 #endif
@@ -207,35 +207,12 @@ const char* Kernel::implementation() const { return p_->implementation.c_str(); 
 void Kernel::pack(const void* plain, void* packed) const { p_->run_reorder(p_->plain, plain, p_->w, packed); }
 void Kernel::unpack(const void* packed, void* plain) const { p_->run_reorder(p_->w, packed, p_->plain, plain); }
 
-namespace {
-/// What Storage::attachment holds: copies of the weights in the orders that were asked for so far.
-struct PackedCopies {
-  struct Copy {
-    const void* plain;  // several weights may share a storage
-    memory::desc order;
-    std::shared_ptr<const void> data;
-  };
-  std::vector<Copy> all;
-};
-std::mutex packed_guard;
-}  // namespace
-
 std::shared_ptr<const void> Kernel::packed(const void* plain, Storage* home) const {
-  if (home) {
-    const std::scoped_lock lock(packed_guard);
-    if (const auto copies = std::static_pointer_cast<PackedCopies>(home->attachment))
-      for (const auto& c : copies->all)
-        if (c.plain == plain && c.order == p_->packed) return c.data;
-  }
-  const auto memory = std::make_shared<Scratch<char>>(weight_bytes());
-  pack(plain, memory->data());
-  const std::shared_ptr<const void> data(memory, memory->data());
-  if (home) {
-    const std::scoped_lock lock(packed_guard);
-    if (!home->attachment) home->attachment = std::make_shared<PackedCopies>();
-    std::static_pointer_cast<PackedCopies>(home->attachment)->all.push_back({plain, p_->packed, data});
-  }
-  return data;
+  return PackedCopies::get(home, plain, p_->packed, [&] {
+    const auto memory = std::make_shared<Scratch<char>>(weight_bytes());
+    pack(plain, memory->data());
+    return std::shared_ptr<const void>(memory, memory->data());
+  });
 }
 
 void Kernel::forward(const void* x, const void* packed, const void* bias, void* y) const { p_->run(x, packed, y, bias); }

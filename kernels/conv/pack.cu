@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv/pack.h"
 
-#include <mutex>
-#include <vector>
+#include <memory>
 
 #include "core/launch.h"
+#include "kernels/packed_copies.h"
 
 namespace cuboid::cuda {
 namespace {
@@ -41,17 +41,11 @@ __global__ void add_weight_parts_kernel(const Accum<T>* parts, int splits, int t
   }
 }
 
-/// What Storage::attachment holds for weights on the device.
-struct PackedCopies {
-  struct Copy {
-    const void* plain;  // several weights may share a storage
-    int pitch;
-    Stream stream;
-    std::shared_ptr<const void> data;
-  };
-  std::vector<Copy> all;
+struct PaddedOrder {
+  int pitch;
+  Stream stream;
+  bool operator==(const PaddedOrder&) const = default;
 };
-std::mutex guard;
 
 }  // namespace
 
@@ -59,25 +53,15 @@ std::shared_ptr<const void> packed_weights(const View& w, int pitch, Storage* ho
   const int channels = static_cast<int>(w.dim(1));
   const std::int64_t taps = w.size() / (w.dim(0) * channels);
   if (taps == 1 && channels == pitch) return {std::shared_ptr<void>(), w.data};
-  if (home) {
-    const std::scoped_lock lock(guard);
-    if (const auto copies = std::static_pointer_cast<PackedCopies>(home->attachment))
-      for (const auto& c : copies->all)
-        if (c.plain == w.data && c.pitch == pitch && c.stream == stream()) return c.data;
-  }
-  const std::int64_t size = w.dim(0) * taps * pitch;
-  const auto memory = std::make_shared<Scratch<char>>(size * size_of(w.dtype), Device::cuda);
-  visit_floating(w.dtype, "conv", [&]<class T>() {
-    gpu::launch(pack_kernel<T>, over(size, "pack_weights"), w.as<T>(), reinterpret_cast<T*>(memory->data()), channels,
-                static_cast<int>(taps), pitch, size);
+  return PackedCopies::get(home, w.data, PaddedOrder{pitch, stream()}, [&] {
+    const std::int64_t size = w.dim(0) * taps * pitch;
+    const auto memory = std::make_shared<Scratch<char>>(size * size_of(w.dtype), Device::cuda);
+    visit_floating(w.dtype, "conv", [&]<class T>() {
+      gpu::launch(pack_kernel<T>, over(size, "pack_weights"), w.as<T>(), reinterpret_cast<T*>(memory->data()), channels,
+                  static_cast<int>(taps), pitch, size);
+    });
+    return std::shared_ptr<const void>(memory, memory->data());
   });
-  const std::shared_ptr<const void> data(memory, memory->data());
-  if (home) {
-    const std::scoped_lock lock(guard);
-    if (!home->attachment) home->attachment = std::make_shared<PackedCopies>();
-    std::static_pointer_cast<PackedCopies>(home->attachment)->all.push_back({w.data, pitch, stream(), data});
-  }
-  return data;
 }
 
 template <class T>

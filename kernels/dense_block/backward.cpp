@@ -163,7 +163,7 @@ void backward(const Geometry& g, const std::vector<Layer>& layers, const std::ve
               bool batch_statistics, const NormRanks* ranks, const float* slab, float* gradient,
               const std::vector<LayerGradients>& out) {
   const double count = ranks ? ranks->count(g.n, g.voxels() / g.n) : static_cast<double>(g.voxels());
-  const std::vector<Unit> units = units_of(g);
+  const std::vector<Unit> units = units_of(g, false);
   const auto width = static_cast<std::size_t>(g.width());
   Pending pending{std::vector<float>(width), std::vector<float>(width)};
   const Scratch<float> weights(g.point_floats()), da(g.voxels() * g.mid);

@@ -8,13 +8,14 @@
 
 namespace cuboid::dense {
 
-std::vector<Unit> units_of(const Geometry& g) {
+std::vector<Unit> units_of(const Geometry& g, bool apart) {
   const std::int64_t tiles = g.tiling().count();
   // Few tiles: several samples together, so that the weights are read for more than a handful of rows.
   const std::int64_t samples = std::clamp<std::int64_t>(16 / tiles, 1, std::max<std::int64_t>(1, g.n / 2));
   const std::int64_t groups = (g.n + samples - 1) / samples, wanted = std::clamp<std::int64_t>(tiles / 8, 2, 8);
   const std::int64_t slabs = std::clamp<std::int64_t>((wanted + groups - 1) / groups, 1, std::max<std::int64_t>(1, g.d / 2));
-  const std::int64_t parts = std::clamp<std::int64_t>((wanted + groups * slabs - 1) / (groups * slabs), 1, g.bands());
+  const std::int64_t parts =
+      apart ? g.bands() : std::clamp<std::int64_t>((wanted + groups * slabs - 1) / (groups * slabs), 1, g.bands());
   std::vector<Unit> units;
   for (std::int64_t n = 0; n < g.n; n += samples)
     for (std::int64_t s = 0; s < slabs; ++s)
@@ -74,12 +75,17 @@ void pack_panels(const float* m, std::int64_t rows, std::int64_t cols, float* to
   });
 }
 
-void pack_panels_transposed(const float* m, std::int64_t rows, std::int64_t cols, float* to) {
+void pack_conv1(const Geometry& g, std::int64_t index, const float* conv1, float* to) {
+  const std::int64_t rows = g.mid, cols = g.channels(index);  // panels of 32 rows: [rows / 32][cols][32]
   parallel_ranges(cols, 32, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = 0; i < rows; i += panel_width)
       for (std::int64_t j = begin; j < end; ++j)
-        for (std::int64_t k = 0; k < panel_width; ++k) to[i * cols + j * panel_width + k] = m[(i + k) * cols + j];
+        for (std::int64_t k = 0; k < panel_width; ++k) to[i * cols + j * panel_width + k] = conv1[(i + k) * cols + j];
   });
+}
+
+void pack_conv2(const Geometry& g, const float* conv2, float* to) {
+  weight_points(g.tiling(), conv2, g.growth, g.mid, g.depth_taps, to);
 }
 
 }  // namespace cuboid::dense

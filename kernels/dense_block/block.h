@@ -23,8 +23,8 @@ using namespace winograd;
 struct Unit {
   std::int64_t n0, n1, d0, d1, b0, b1;
 };
-/// Cut by size alone.
-std::vector<Unit> units_of(const Geometry& g);
+/// Cut by size alone. `apart`: each band on its own; else as few units as keep threads busy.
+std::vector<Unit> units_of(const Geometry& g, bool apart);
 
 /// A norm as a layer saw it, and the affine map it comes to.
 struct Norm {
@@ -37,6 +37,7 @@ struct Norm {
 struct Layer {
   Norm norm1, norm2;
   const float *conv1, *conv2;
+  const float *panels = nullptr, *points = nullptr;  // conv1 and conv2 packed, for the forward passes
 };
 
 /// Mean and sum of squared deviations per channel, merged in a fixed order (Chan et al. 1979), sound for any mean.
@@ -86,9 +87,12 @@ struct Band {
 void activate_rows(const float* x, std::int64_t rows, std::int64_t stride, std::int64_t c0, std::int64_t c1, const Norm& norm,
                    float slope, float* to, std::int64_t to_stride);
 
-/// m[rows][cols] -> panels of 32 columns [cols / 32][rows][32]; or of m transposed, [rows / 32][cols][32]. In parallel.
+/// m[rows][cols] -> panels of 32 columns [cols / 32][rows][32], in parallel.
 void pack_panels(const float* m, std::int64_t rows, std::int64_t cols, float* to);
-void pack_panels_transposed(const float* m, std::int64_t rows, std::int64_t cols, float* to);
+
+/// conv1 [mid][channels] and conv2 [growth][mid][taps] as the forward passes want them; in parallel.
+void pack_conv1(const Geometry& g, std::int64_t index, const float* conv1, float* to);
+void pack_conv2(const Geometry& g, const float* conv2, float* to);
 
 /// z = conv1(act(norm1(slab prefix))); statistics of z are returned when wanted.
 Moments bottleneck(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const float* slab, float* z,

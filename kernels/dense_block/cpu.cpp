@@ -8,6 +8,7 @@
 #include "kernels/dense_block/block.h"
 #include "kernels/dense_block/fused.h"
 #include "kernels/dense_block/norm_math.h"
+#include "kernels/packed_copies.h"
 #include "kernels/views/views.h"
 
 namespace cuboid::dense {
@@ -54,6 +55,67 @@ Moments first_moments(const Geometry& g, const float* slab) {
   return all;
 }
 
+/// A layer's weights in the order of the forward passes; copies are kept with weights that are not being trained.
+class Packed {
+ public:
+  Packed(const Geometry& g, std::int64_t index, const DenseLayerTensors& l, bool kept) {
+    const auto copy = [&](const Tensor& w, std::int64_t floats, const Order& order, auto&& pack) {
+      return PackedCopies::get(kept ? w.storage().get() : nullptr, w.data<float>(), order, [&] {
+        const profiler::Span span(Device::cpu, "dense_block.pack", "fused", 0, 8. * static_cast<double>(floats));
+        const auto memory = std::make_shared<Scratch<float>>(floats);
+        pack(memory->data());
+        return std::shared_ptr<const void>(memory, memory->data());
+      });
+    };
+    panels_ = copy(l.conv1, l.conv1.size(), {0}, [&](float* to) { pack_conv1(g, index, l.conv1.data<float>(), to); });
+    points_ =
+        copy(l.conv2, g.point_floats(), {g.tiling().points()}, [&](float* to) { pack_conv2(g, l.conv2.data<float>(), to); });
+  }
+  void give(Layer& layer) const {
+    layer.panels = static_cast<const float*>(panels_.get());
+    layer.points = static_cast<const float*>(points_.get());
+  }
+
+ private:
+  struct Order {
+    std::int64_t points;  // 0: panels
+    bool operator==(const Order&) const = default;
+  };
+  std::shared_ptr<const void> panels_, points_;
+};
+
+/// Without batch statistics nothing ties the samples together: as many pass through all layers at a time as fit a cache.
+std::int64_t samples_at_a_time(const Geometry& g) {
+  constexpr double cache = 16 << 20;
+  const auto most =
+      std::clamp<std::int64_t>(static_cast<std::int64_t>(cache * static_cast<double>(g.n) / g.bytes(g.width() + g.mid)), 1, g.n);
+  const std::int64_t groups = (g.n + most - 1) / most;
+  return (g.n + groups - 1) / groups;
+}
+
+void infer(const Geometry& g, const Layers& tensors, const DenseBlockOptions& o, float* slab) {
+  std::vector<Packed> packed;
+  std::vector<Layer> layers;
+  for (std::int64_t i = 0; i < g.layers; ++i) {
+    const auto& l = tensors[static_cast<std::size_t>(i)];
+    packed.emplace_back(g, i, l, true);
+    layers.push_back({norm_from(l.norm1, o.eps), norm_from(l.norm2, o.eps), l.conv1.data<float>(), l.conv2.data<float>()});
+    packed.back().give(layers.back());
+  }
+  Geometry part = g;
+  part.n = samples_at_a_time(g);
+  const Tensor z = empty({part.voxels(), g.mid});
+  if (profiler::watches_memory()) profiler::wrote("dense_block.conv1", z.view().data, Device::cpu);
+  for (std::int64_t n = 0; n < g.n; n += part.n, slab += part.voxels() * g.width()) {
+    part.n = std::min(part.n, g.n - n);
+    for (std::int64_t i = 0; i < g.layers; ++i) {
+      const Layer& layer = layers[static_cast<std::size_t>(i)];
+      bottleneck(part, i, layer, static_cast<float>(o.slope), slab, z.mutable_data<float>(), false);
+      new_features(part, i, layer, static_cast<float>(o.slope), z.data<float>(), slab, false);
+    }
+  }
+}
+
 Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o, std::shared_ptr<const void>* keep) {
   const auto home = std::make_shared<Saved>();
   Saved& saved = *home;
@@ -70,6 +132,10 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
     if (o.training) made.append(first_moments(g, slab.data<float>()), g.first, ranks);
   }
   float* data = slab.mutable_data<float>();
+  if (!keep && !o.training) {
+    infer(g, layers, o, data);
+    return slab;
+  }
   const auto slope = static_cast<float>(o.slope);
   const double count = ranks ? ranks->count(g.n, g.voxels() / g.n) : static_cast<double>(g.voxels());
   for (std::int64_t i = 0; i < g.layers; ++i) {
@@ -80,6 +146,8 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
     }
     float* z = saved.z.back().mutable_data<float>();
     Layer layer{{}, {}, l.conv1.data<float>(), l.conv2.data<float>()};
+    const Packed packed(g, i, l, !keep);
+    packed.give(layer);
     layer.norm1 = o.training ? norm_from(l.norm1, made, count, o) : norm_from(l.norm1, o.eps);
     const Moments of_z = bottleneck(g, i, layer, slope, data, z, o.training);
     ChannelStatistics z_statistics;
@@ -87,7 +155,9 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
     layer.norm2 = o.training ? norm_from(l.norm2, z_statistics, count, o) : norm_from(l.norm2, o.eps);
     const Moments of_new = new_features(g, i, layer, slope, z, data, o.training);
     if (o.training) made.append(of_new, g.growth, ranks);
-    if (keep) saved.layers.push_back(std::move(layer));
+    if (!keep) continue;
+    layer.panels = layer.points = nullptr;  // they go now
+    saved.layers.push_back(std::move(layer));
   }
   if (keep) *keep = home;
   return slab;

@@ -54,14 +54,13 @@ Moments bottleneck(const Geometry& g, std::int64_t index, const Layer& layer, fl
                    bool statistics) {
   const std::int64_t channels = g.channels(index), width = g.width(), voxels = g.voxels();
   const profiler::Span span(Device::cpu, "dense_block.conv1", "fused", g.flops1(index), g.bytes(channels + g.mid));
-  const Scratch<float> weights(channels * g.mid);
-  pack_panels_transposed(layer.conv1, g.mid, channels, weights.data());
-  const std::int64_t rows = std::clamp<std::int64_t>(voxels / 32 / 8 * 8, 32, 256);
+  const std::int64_t rows = statistics ? std::clamp<std::int64_t>(voxels / 32 / 8 * 8, 32, 256)  // fewer parts to merge
+                                       : std::clamp<std::int64_t>(voxels / 64 / 8 * 8, 32, 128);
   std::vector<Moments> parts(static_cast<std::size_t>((voxels + rows - 1) / rows), Moments(statistics ? g.mid : 0));
   parallel_ranges(voxels, rows, [&](std::int64_t begin, std::int64_t end) {
     const Scratch<float> u((end - begin) * channels);
     activate_rows(slab + begin * width, end - begin, width, 0, channels, layer.norm1, slope, u.data(), channels);
-    gemm(end - begin, g.mid, channels, {u.data(), channels, 1}, {weights.data(), channels * panel_width, panel_width},
+    gemm(end - begin, g.mid, channels, {u.data(), channels, 1}, {layer.panels, channels * panel_width, panel_width},
          z + begin * g.mid, g.mid, false);
     if (statistics) parts[static_cast<std::size_t>(begin / rows)].add(z + begin * g.mid, end - begin, g.mid);
   });
@@ -71,14 +70,12 @@ Moments bottleneck(const Geometry& g, std::int64_t index, const Layer& layer, fl
 Moments new_features(const Geometry& g, std::int64_t index, const Layer& layer, float slope, const float* z, float* slab,
                      bool statistics) {
   const profiler::Span span(Device::cpu, "dense_block.conv2", "fused", g.flops2(), g.bytes(g.mid + g.growth));
-  const Scratch<float> weights(g.point_floats());
-  weight_points(g.tiling(), layer.conv2, g.growth, g.mid, g.depth_taps, weights.data());
-  const std::vector<Unit> units = units_of(g);
+  const std::vector<Unit> units = units_of(g, true);
   std::vector<Moments> parts(units.size(), Moments(statistics ? g.growth : 0));
   parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t i) {
     const auto k = static_cast<std::size_t>(i);
     for (std::int64_t b = units[k].b0; b < units[k].b1; ++b)
-      convolve(g, units[k], Band(g, b), layer.norm2, slope, z, weights.data(), slab + g.channels(index),
+      convolve(g, units[k], Band(g, b), layer.norm2, slope, z, layer.points, slab + g.channels(index),
                statistics ? &parts[k] : nullptr);
   });
   return merged(parts, statistics ? g.growth : 0);
