@@ -2,7 +2,6 @@
 #include "nets/densenet.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "core/autograd.h"
 #include "core/profiler.h"
@@ -92,18 +91,12 @@ Tensor by_sample(const Tensor& x, bool training, const F& f) {
   return y;
 }
 
-/// x -> the activation behind conv, norm with its running statistics, and pool. The first two are one convolution, and an
-/// activation that never falls may wait until a maximum has left it less to do.
-std::function<Tensor(const Tensor&)> folded_stem(const Conv& conv0, const BatchNorm& norm, const PoolSpec& pool) {
-  const NormOptions& o = norm.options();
-  const Tensor scale = norm.weight * rsqrt(norm.running_var + o.eps), bias = norm.bias - norm.running_mean * scale;
-  Shape per_output = Shape::filled(conv0.weight.rank(), 1);
-  per_output[0] = scale.size();
-  return [=, w = to_compute(conv0.weight * reshape(scale, per_output)), b = to_compute(bias), spec = conv0.spec(),
-          slope = slope_of(o.activation, o.slope)](const Tensor& x) {
-    const Tensor y = max_pool(conv(to_compute(x), w, b, spec), pool);
-    return slope == 0 ? relu(y) : leaky_relu(y, slope);
-  };
+/// A norm with given statistics and its activation never fall when the values rise: they may wait until a maximum has left them
+/// less to do, and the bits stay the same.
+bool may_follow_maximum(const BatchNorm& n) {
+  if (n.weight.device() != Device::cpu || n.weight.dtype() != DType::f32) return false;
+  const float* w = n.weight.data<float>();
+  return std::all_of(w, w + n.weight.size(), [](float v) { return v >= 0; });
 }
 
 DenseNormTensors tensors_of(const BatchNorm& n) { return {n.weight, n.bias, n.running_mean, n.running_var}; }
@@ -199,16 +192,15 @@ Tensor DenseNetFeatures::operator()(const Tensor& input, Activations* keep) {
     if (const auto wanted = keep->find(name); wanted != keep->end()) wanted->second = activation;
     return activation;
   };
+  const bool late = stem_pool_ && !keep && !training() && !recording() && may_follow_maximum(norm0);
   const auto stem = [&](const Tensor& image) {
     const profiler::Range range("stem");
+    if (late) return norm0(max_pool(conv0(image), *stem_pool_));
     const Tensor x = kept("norm0", norm0(kept("conv0", conv0(image))));
     return stem_pool_ ? kept("pool0", max_pool(x, *stem_pool_)) : x;
   };
   const Tensor image = to_layout(input, Layout::channels_last);
-  const bool folds = stem_pool_ && !keep && !training() && !recording() && image.device() == Device::cpu;
-  Tensor x = folds  ? by_sample(image, false, folded_stem(conv0, norm0, *stem_pool_))
-             : keep ? stem(image)
-                    : by_sample(image, training(), stem);
+  Tensor x = keep ? stem(image) : by_sample(image, training(), stem);
   for (std::size_t i = 0; i < denseblocks.size(); ++i) {
     const auto number = static_cast<std::int64_t>(i + 1);
     {

@@ -22,9 +22,12 @@ struct Unit {
   Tiling band;
 };
 
+/// Tiles two high: sums over hundreds of channels keep the digit that four would cost.
+Tiling tiling_of(const Geometry& g) { return {g.in[1], g.in[2]}; }
+
 std::vector<Unit> units_of(const Geometry& g) {
   const auto [d, h, w] = g.in;
-  const std::int64_t wide = Tiling{2, w}.wide(), lines = 2 * std::max<std::int64_t>(1, 48 / wide);
+  const std::int64_t lines = tiling_of(g).lines_at_a_time();
   const std::int64_t planes = std::max<std::int64_t>(8, (d + 3) / 4);
   std::vector<Unit> units;
   for (std::int64_t n = 0; n < g.samples; ++n)
@@ -37,7 +40,7 @@ std::vector<Unit> units_of(const Geometry& g) {
 /// Lines y0 - 1, y0, ... of a plane with a border of zeros.
 void pad_band(const Unit& u, std::int64_t h, std::int64_t channels, const float* plane, float* padded) {
   const std::int64_t line = u.band.w * channels, padded_line = u.band.padded_w() * channels;
-  for (std::int64_t i = 0; i < 2 * u.band.tall() + 2; ++i, padded += padded_line) {
+  for (std::int64_t i = 0; i < u.band.padded_h(); ++i, padded += padded_line) {
     const std::int64_t y = u.y0 - 1 + i;
     if (y < 0 || y >= h) {
       std::fill_n(padded, padded_line, 0.f);
@@ -108,7 +111,7 @@ void convolve(const Geometry& g, const Unit& u, const float* x, const float* wei
 }
 
 void run(const Geometry& g, const float* x, const float* w, const float* bias, float* y) {
-  const Tiling t{2, g.in[2]};
+  const Tiling t = tiling_of(g);
   const Scratch<float> weights(t.points() * 3 * g.in_channels * g.out_channels);
   weight_points(t, w, g.out_channels, g.in_channels, 3, weights.data());
   const std::vector<Unit> units = units_of(g);
@@ -171,7 +174,7 @@ void conv_input(const View& g, const View& w, const Out& dx, const ConvSpec& spe
 
 void conv_weight(const View& g, const View& x, const Out& dw, const ConvSpec& spec) {
   const Geometry own = geometry(x.dtype, x.shape, dw.shape, g.shape, spec);
-  const Tiling t{2, own.in[2]};
+  const Tiling t = tiling_of(own);
   const std::vector<Unit> units = units_of(own);
   const auto count = static_cast<std::int64_t>(units.size()), parts = std::min<std::int64_t>(count, 16);
   const std::int64_t size = t.points() * 3 * own.in_channels * own.out_channels;

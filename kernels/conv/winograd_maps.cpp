@@ -133,18 +133,21 @@ constexpr auto output_transposed = Filter<M>::output.transposed();
 template <int M>
 constexpr auto weight_transposed = Filter<M>::weight.transposed();
 
-/// f(std::integral_constant<int, M>) with the width of the tiles as a constant.
+template <int D, int M>
+struct Tile {};
+/// f(Tile<down, across>) with the size of the tiles as constants.
 template <class F>
-void with_width(const Tiling& t, F&& f) {
-  if (t.across() == 4) f(std::integral_constant<int, 4>{});
-  else f(std::integral_constant<int, 2>{});
+void with_tile(const Tiling& t, F&& f) {
+  if (t.down == 4) f(Tile<4, 4>{});
+  else if (t.across() == 4) f(Tile<2, 4>{});
+  else f(Tile<2, 2>{});
 }
 
 /// f(line, column) of each tile's first pixel, tile by tile.
 template <class F>
 void each_tile(const Tiling& t, F&& f) {
   for (std::int64_t y = 0; y < t.tall(); ++y)
-    for (std::int64_t x = 0; x < t.wide(); ++x) f(2 * y, t.across() * x);
+    for (std::int64_t x = 0; x < t.wide(); ++x) f(t.down * y, t.across() * x);
 }
 
 }  // namespace
@@ -152,16 +155,18 @@ void each_tile(const Tiling& t, F&& f) {
 // ---- activations ----------------------------------------------------------------------------------
 
 void input_points(const Tiling& t, std::int64_t channels, const float* padded, float* to, std::int64_t to_point) {
-  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+  with_tile(t, [&]<int D, int M>(Tile<D, M>) {
     each_tile(t, [&](std::int64_t y, std::int64_t x) {
       const float* corner = padded + (y * t.padded_w() + x) * channels;
       for (std::int64_t c = 0; c < channels; c += lanes) {
-        Vec in[4 * (M + 2)], out[4 * (M + 2)];
-        for (int i = 0; i < 4; ++i)
+        Vec in[(D + 2) * (M + 2)], out[(D + 2) * (M + 2)];
+#pragma GCC unroll 6
+        for (int i = 0; i < D + 2; ++i)
+#pragma GCC unroll 6
           for (int j = 0; j < M + 2; ++j) in[i * (M + 2) + j] = load(corner + (i * t.padded_w() + j) * channels + c);
-        both_ways<Filter<2>::input, Filter<M>::input>(in, out);
-#pragma GCC unroll 24
-        for (int i = 0; i < 4 * (M + 2); ++i) store(to + i * to_point + c, out[i]);
+        both_ways<Filter<D>::input, Filter<M>::input>(in, out);
+#pragma GCC unroll 36
+        for (int i = 0; i < (D + 2) * (M + 2); ++i) store(to + i * to_point + c, out[i]);
       }
       to += channels;
     });
@@ -170,14 +175,16 @@ void input_points(const Tiling& t, std::int64_t channels, const float* padded, f
 
 void output_plane(const Tiling& t, std::int64_t channels, const float* from, std::int64_t from_point, float* plane,
                   std::int64_t pixel) {
-  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+  with_tile(t, [&]<int D, int M>(Tile<D, M>) {
     each_tile(t, [&](std::int64_t y, std::int64_t x) {
       for (std::int64_t c = 0; c < channels; c += lanes) {
-        Vec in[4 * (M + 2)], out[2 * M];
-#pragma GCC unroll 24
-        for (int i = 0; i < 4 * (M + 2); ++i) in[i] = load(from + i * from_point + c);
-        both_ways<Filter<2>::output, Filter<M>::output>(in, out);
-        for (int i = 0; i < 2; ++i)
+        Vec in[(D + 2) * (M + 2)], out[D * M];
+#pragma GCC unroll 36
+        for (int i = 0; i < (D + 2) * (M + 2); ++i) in[i] = load(from + i * from_point + c);
+        both_ways<Filter<D>::output, Filter<M>::output>(in, out);
+#pragma GCC unroll 4
+        for (int i = 0; i < D; ++i)
+#pragma GCC unroll 4
           for (int j = 0; j < M; ++j)
             if (y + i < t.h && x + j < t.w) store(plane + ((y + i) * t.w + x + j) * pixel + c, out[i * M + j]);
       }
@@ -188,16 +195,18 @@ void output_plane(const Tiling& t, std::int64_t channels, const float* from, std
 
 void output_plane_transposed(const Tiling& t, std::int64_t channels, const float* plane, std::int64_t line, float* to,
                              std::int64_t to_point) {
-  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+  with_tile(t, [&]<int D, int M>(Tile<D, M>) {
     each_tile(t, [&](std::int64_t y, std::int64_t x) {
       for (std::int64_t c = 0; c < channels; c += lanes) {
-        Vec in[2 * M], out[4 * (M + 2)];
-        for (int i = 0; i < 2; ++i)
+        Vec in[D * M], out[(D + 2) * (M + 2)];
+#pragma GCC unroll 4
+        for (int i = 0; i < D; ++i)
+#pragma GCC unroll 4
           for (int j = 0; j < M; ++j)
             in[i * M + j] = y + i < t.h && x + j < t.w ? load(plane + ((y + i) * line + x + j) * channels + c) : Vec{};
-        both_ways<output_transposed<2>, output_transposed<M>>(in, out);
-#pragma GCC unroll 24
-        for (int i = 0; i < 4 * (M + 2); ++i) store(to + i * to_point + c, out[i]);
+        both_ways<output_transposed<D>, output_transposed<M>>(in, out);
+#pragma GCC unroll 36
+        for (int i = 0; i < (D + 2) * (M + 2); ++i) store(to + i * to_point + c, out[i]);
       }
       to += channels;
     });
@@ -212,7 +221,7 @@ namespace {
 void points_of_weights(const Tiling& t, const float* w, std::int64_t fast, std::int64_t fast_stride, std::int64_t slow,
                        std::int64_t slow_stride, std::int64_t depth_taps, bool turned, float* to) {
   const std::int64_t taps = depth_taps * 9, to_tap = fast * slow, to_point = depth_taps * to_tap;
-  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+  with_tile(t, [&]<int D, int M>(Tile<D, M>) {
     parallel_ranges(slow, 8, [&](std::int64_t begin, std::int64_t end) {
       float block[27 * lanes];
       for (std::int64_t s = begin; s < end; ++s)
@@ -223,10 +232,10 @@ void points_of_weights(const Tiling& t, const float* w, std::int64_t fast, std::
           }
           float* panel = to + f / panel_width * panel_width * slow + s * panel_width + f % panel_width;
           for (std::int64_t d = 0; d < depth_taps; ++d) {
-            Vec in[9], out[4 * (M + 2)];
+            Vec in[9], out[(D + 2) * (M + 2)];
             for (int k = 0; k < 9; ++k) in[k] = load(block + (d * 9 + (turned ? 8 - k : k)) * lanes);
-            both_ways<Filter<2>::weight, Filter<M>::weight>(in, out);
-            for (int i = 0; i < 4 * (M + 2); ++i) store(panel + d * to_tap + i * to_point, out[i]);
+            both_ways<Filter<D>::weight, Filter<M>::weight>(in, out);
+            for (int i = 0; i < (D + 2) * (M + 2); ++i) store(panel + d * to_tap + i * to_point, out[i]);
           }
         }
     });
@@ -246,19 +255,19 @@ void weight_points_turned(const Tiling& t, const float* w, std::int64_t out, std
 void weight_points_transposed(const Tiling& t, const float* from, std::int64_t parts, std::int64_t out, std::int64_t in,
                               std::int64_t depth_taps, float* dw) {
   const std::int64_t tap = in * out, point = depth_taps * tap, part = t.points() * point, taps = depth_taps * 9;
-  with_width(t, [&]<int M>(std::integral_constant<int, M>) {
+  with_tile(t, [&]<int D, int M>(Tile<D, M>) {
     parallel_ranges(in, 8, [&](std::int64_t begin, std::int64_t end) {
       float block[27 * lanes];
       for (std::int64_t i = begin; i < end; ++i)
         for (std::int64_t o = 0; o < out; o += lanes) {
           for (std::int64_t d = 0; d < depth_taps; ++d) {
-            Vec sums[4 * (M + 2)], nine[9];
-            for (int k = 0; k < 4 * (M + 2); ++k) {
+            Vec sums[(D + 2) * (M + 2)], nine[9];
+            for (int k = 0; k < (D + 2) * (M + 2); ++k) {
               const float* at = from + k * point + d * tap + i * out + o;
               sums[k] = load(at);
               for (std::int64_t q = 1; q < parts; ++q) sums[k] += load(at + q * part);
             }
-            both_ways<weight_transposed<2>, weight_transposed<M>>(sums, nine);
+            both_ways<weight_transposed<D>, weight_transposed<M>>(sums, nine);
             for (int k = 0; k < 9; ++k) store(block + (d * 9 + k) * lanes, nine[k]);
           }
           for (int lane = 0; lane < lanes; ++lane) {

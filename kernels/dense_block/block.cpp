@@ -11,8 +11,9 @@ namespace cuboid::dense {
 std::vector<Unit> units_of(const Geometry& g, bool apart) {
   const std::int64_t tiles = g.tiling().count();
   // Few tiles: several samples together, so that the weights are read for more than a handful of rows.
-  const std::int64_t samples = std::clamp<std::int64_t>(16 / tiles, 1, std::max<std::int64_t>(1, g.n / 2));
-  const std::int64_t groups = (g.n + samples - 1) / samples, wanted = std::clamp<std::int64_t>(tiles / 8, 2, 8);
+  const std::int64_t samples =
+      std::clamp<std::int64_t>((g.tiling().down == 4 ? 32 : 16) / tiles, 1, std::max<std::int64_t>(1, g.n / 2));
+  const std::int64_t groups = (g.n + samples - 1) / samples, wanted = std::clamp<std::int64_t>(g.plane() / 32, 2, 8);
   const std::int64_t slabs = std::clamp<std::int64_t>((wanted + groups - 1) / groups, 1, std::max<std::int64_t>(1, g.d / 2));
   const std::int64_t parts =
       apart ? g.bands() : std::clamp<std::int64_t>((wanted + groups * slabs - 1) / (groups * slabs), 1, g.bands());

@@ -68,12 +68,12 @@ struct Band {
   std::int64_t y0, h;  // of the plane
 
   Band(const Geometry& g, std::int64_t index)
-      : tiles{std::min(g.band_lines(), g.h - index * g.band_lines()), g.w}, y0(index * g.band_lines()), h(g.h) {}
+      : tiles{std::min(g.band_lines(), g.h - index * g.band_lines()), g.w, g.tiling().down}, y0(index * g.band_lines()), h(g.h) {}
   /// fill(line of the plane, where its first pixel goes) for the lines there are; zeros for the rest.
   template <class F>
   void pad(std::int64_t channels, float* padded, F&& fill) const {
     const std::int64_t w = tiles.w, whole = tiles.padded_w();
-    for (std::int64_t y = y0 - 1; y <= y0 + 2 * tiles.tall(); ++y, padded += whole * channels) {
+    for (std::int64_t y = y0 - 1; y < y0 - 1 + tiles.padded_h(); ++y, padded += whole * channels) {
       const bool inside = y >= 0 && y < h;
       std::fill_n(padded, (inside ? 1 : whole) * channels, 0.f);
       if (!inside) continue;

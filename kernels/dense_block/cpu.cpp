@@ -146,7 +146,7 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
     }
     float* z = saved.z.back().mutable_data<float>();
     Layer layer{{}, {}, l.conv1.data<float>(), l.conv2.data<float>()};
-    const Packed packed(g, i, l, !keep);
+    const Packed packed(g, i, l, false);
     packed.give(layer);
     layer.norm1 = o.training ? norm_from(l.norm1, made, count, o) : norm_from(l.norm1, o.eps);
     const Moments of_z = bottleneck(g, i, layer, slope, data, z, o.training);

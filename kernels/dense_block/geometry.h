@@ -26,12 +26,9 @@ struct Geometry {
   double flops_of_moments() const { return 4. * static_cast<double>(voxels() * first); }
   /// Bytes of so many f32 per voxel.
   double bytes(std::int64_t per_voxel) const { return 4. * static_cast<double>(voxels() * per_voxel); }
-  Tiling tiling() const { return {h, w}; }
-  /// A plane is worked on in bands of so many lines, few enough for their points to stay in the second-level cache.
-  std::int64_t band_lines() const {
-    const Tiling t = tiling();
-    return t.count() <= 64 ? h : std::min(h, 2 * std::max<std::int64_t>(1, 48 / t.wide()));
-  }
+  Tiling tiling() const { return Tiling::of_plane(h, w); }
+  /// A plane is worked on in bands of so many lines.
+  std::int64_t band_lines() const { return tiling().lines_at_a_time(); }
   std::int64_t bands() const { return (h + band_lines() - 1) / band_lines(); }
   std::int64_t point_floats() const { return tiling().points() * depth_taps * mid * growth; }  // conv2's weights as points
 };

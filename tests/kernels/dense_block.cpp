@@ -216,8 +216,9 @@ TEST(DenseBlock, MatrixProduct) {
 TEST(DenseBlock, TheOutputMapAndItsTranspose) {
   // <map(x), y> = <x, transposed(y)> on planes of even and odd sides.
   constexpr std::int64_t channels = 32;
-  for (const winograd::Tiling t : {winograd::Tiling{4, 16}, winograd::Tiling{3, 13}, winograd::Tiling{3, 5},
-                                   winograd::Tiling{5, 2}, winograd::Tiling{1, 1}}) {
+  for (const winograd::Tiling t :
+       {winograd::Tiling{4, 16}, winograd::Tiling{8, 16, 4}, winograd::Tiling{5, 13, 4}, winograd::Tiling{3, 13},
+        winograd::Tiling{3, 5}, winograd::Tiling{5, 2}, winograd::Tiling{1, 1}}) {
     const std::int64_t point = winograd::point_stride(t.count(), channels);
     const auto numbers = [](std::int64_t count, std::uint64_t seed) {
       return to(random({count}, {.seed = seed, .dtype = DType::f32, .lo = -4, .hi = 4, .integers = true}), Device::cpu);
