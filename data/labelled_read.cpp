@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "core/parallel.h"
-#include "data/morphology/distance.h"
 
 namespace cuboid {
 namespace {
@@ -108,13 +107,10 @@ void check_known(const Tensor& labels, std::int64_t classes, Head head, const st
   } else scan(labels.data<std::int32_t>());
 }
 
-Tensor distance_target(const Tensor& labels, Head head, const Spacing& s) {
-  if (head == Head::classes) return {};
-  // A label that fills the volume has no border in it.
-  const double d = static_cast<double>(labels.dim(0)) * s[0], h = static_cast<double>(labels.dim(1)) * s[1],
-               w = static_cast<double>(labels.dim(2)) * s[2];
-  const DistanceOptions options{.limit = std::sqrt(d * d + h * h + w * w)};
-  return head == Head::signed_distance ? signed_distance(labels, s, options) : instance_distance(labels, s, options);
+TruthKind truth_kind(Head head) {
+  return head == Head::classes           ? TruthKind::labels
+         : head == Head::signed_distance ? TruthKind::signed_distance
+                                         : TruthKind::instance_distance;
 }
 
 RawCase read_raw(const LabelledCase& c, const Spacing& otherwise) {
@@ -167,7 +163,7 @@ LabelledVolume read_case(const LabelledCase& c, Head head, const LabelledOptions
     check_target(raw.target, head, c.name);
     v.target = raw.target;
   } else if (v.labels.defined()) {
-    v.target = distance_target(v.labels, head, v.spacing_um);
+    v.target = target_of(v.labels, v.spacing_um, truth_kind(head));
   }
   v.image = normalised(with_channel(raw.image), options.normalise);
   return v;

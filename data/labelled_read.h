@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "data/augment_labelled.h"
 #include "data/labelled.h"
 #include "data/volume.h"
 
@@ -39,8 +40,8 @@ void check_known(const Tensor& labels, std::int64_t classes, Head head, const st
 /// DataError when the head has no such distances.
 void check_target(const Tensor& target, Head head, const std::string& name);
 
-/// The distance map of whole labels, in µm; undefined for Head::classes.
-Tensor distance_target(const Tensor& labels, Head head, const Spacing& spacing_um);
+/// What a net with this head learns from (data/augment_labelled.h).
+TruthKind truth_kind(Head head);
 
 /// "class 2 ('k562') occurs in no case", or how many and the first of them; empty when all occur. `voxels` of each, background
 /// first.

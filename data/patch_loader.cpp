@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "core/profiler.h"
+#include "data/labelled_read.h"
 #include "data/patch_cut.h"
 #include "data/prefetch.h"
 
@@ -38,12 +39,6 @@ Tensor slot(const Tensor& batch, std::int64_t k) {
 /// Into a slot of as many elements: the channel axis may be missing, the type another.
 void put(const Tensor& from, const Tensor& slot) {
   copy(from, Tensor(slot.storage(), slot.offset(), from.shape(), dense_strides(from.shape()), slot.dtype()));
-}
-
-TruthKind truth_of(Head head) {
-  return head == Head::classes     ? TruthKind::labels
-         : head == Head::instances ? TruthKind::instance_distance
-                                   : TruthKind::signed_distance;
 }
 
 }  // namespace
@@ -79,7 +74,7 @@ struct PatchLoader::Impl {
         RandomKey{options.seed, place_stream, static_cast<std::uint64_t>(epoch)}.derive(static_cast<std::uint64_t>(sample)));
     Place place = draw_place(v, options.foreground > 0 ? counts_of(i, v) : LabelCounts{}, patch, options.foreground, random);
     Shape size = patch;
-    if (moved.moves())
+    if (moved.degrees != 0 || moved.alpha != 0 || moved.zoom != 1)  // flips bring in nothing
       for (std::size_t a = 0; a < 3; ++a) {
         place[a] -= options.margin[a];
         size[static_cast<int>(a)] += 2 * options.margin[a];
@@ -95,7 +90,7 @@ struct PatchLoader::Impl {
                           .target = taken(v.target, size),
                           .spacing = v.spacing_um};
     const profiler::Range augmenting("augment");
-    return augment_pair(p, truth_of(data.head()), moved, options.augment, patch);
+    return augment_pair(p, truth_kind(data.head()), moved, options.augment, patch);
   }
 
   PatchBatch make(std::int64_t number, const Upload& upload, const std::atomic<bool>& stop) const {

@@ -281,7 +281,7 @@ class Preparation {
     Tensor target = piece.data.target;
     if (o_.write_targets && !target.defined()) {
       const Spacing& s = piece.data.spacing_um;
-      target = distance_target(piece.data.labels, report_.head, s[0] > 0 ? s : Spacing{1, 1, 1});
+      target = target_of(piece.data.labels, s[0] > 0 ? s : Spacing{1, 1, 1}, truth_kind(report_.head));
     }
     put("targets", target);
     ++report_.written;

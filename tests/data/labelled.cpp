@@ -245,9 +245,11 @@ TEST(Labelled, TargetsInsteadOfLabels) {
 }
 
 TEST(Labelled, ALabelThatFillsTheVolumeHasTheDiagonal) {
-  const Tensor labels = full({2, 3, 6}, 1, {.dtype = DType::u8});
-  const Tensor target = distance_target(labels, Head::instances, {1, 1, 1});
-  EXPECT_TRUE(close(target, full({2, 3, 6}, 7), {.rtol = 1e-6}));
+  const TempFolder folder;
+  write_pairs(folder.path(), 1);
+  write_npy(folder / "labels" / "c0.npy", full({10, 12, 14}, 1, {.dtype = DType::u8}));
+  const LabelledVolume v = open_labelled_dataset(folder.path(), with(Head::instances)).load(0);
+  EXPECT_TRUE(close(v.target, full({10, 12, 14}, std::sqrt(440)), {.rtol = 1e-6}));
 }
 
 TEST(Labelled, Normalisations) {

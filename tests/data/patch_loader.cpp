@@ -49,6 +49,12 @@ class PatchLoaderTest : public ::testing::Test {
   static PatchLoaderOptions base() {
     return {.batch = 3, .patch = {6, 8, 8}, .patches_per_case = 4, .foreground = 0.5, .seed = 9, .workers = 0};
   }
+  static PatchLoaderOptions augmented() {
+    PatchLoaderOptions o = base();
+    o.augment = {.elastic = 0.5, .zoom = 0.5, .jitter_scale = 0.1};
+    o.margin = {0, 2, 3};
+    return o;
+  }
   static inline std::unique_ptr<TempFolder> folder_;
 };
 
@@ -103,12 +109,12 @@ TEST_F(PatchLoaderTest, PatchesAreCutFromTheirCase) {
 }
 
 TEST_F(PatchLoaderTest, WorkersPrefetchAndCacheChangeNothing) {
-  PatchLoader reference(open(), first(5), base());
+  PatchLoader reference(open(), first(5), augmented());
   const auto expected = epochs(reference, 2);
   for (const int workers : {1, 2, 5})
     for (const int prefetch : {0, 1, 50})
       for (const std::int64_t cache : {0, 1 << 30}) {
-        PatchLoaderOptions o = base();
+        PatchLoaderOptions o = augmented();
         o.workers = workers;
         o.prefetch = prefetch;
         PatchLoader loader(open(Head::instances, cache), first(5), o);
@@ -117,7 +123,7 @@ TEST_F(PatchLoaderTest, WorkersPrefetchAndCacheChangeNothing) {
 }
 
 TEST_F(PatchLoaderTest, ResumesAtEveryPosition) {
-  PatchLoaderOptions o = base();
+  PatchLoaderOptions o = augmented();
   o.workers = 2;
   PatchLoader whole(open(), first(5), o);
   std::vector<LoaderState> states;
@@ -156,6 +162,45 @@ TEST_F(PatchLoaderTest, EpochsDifferUnlessFixed) {
   o.seed = 10;
   PatchLoader other(open(), first(5), o);
   EXPECT_NE(epochs(other, 1)[0], same[0]);
+}
+
+TEST_F(PatchLoaderTest, FlipsMoveImageAndTruthAlike) {
+  const LabelledDataset data = open();
+  PatchLoaderOptions o = base();
+  PatchLoader plain(data, first(5), o);
+  o.augment = {.flip_x = 1, .flip_y = 0, .flip_z = 1, .rotate = 0, .elastic = 0, .zoom = 0};
+  o.margin = {3, 3, 3};
+  PatchLoader flipped(data, first(5), o);
+  while (auto a = plain.next()) {
+    const auto b = flipped.next();
+    for (const auto& [one, other] : {std::pair(a->x, b->x), std::pair(a->target, b->target)}) {
+      const auto p = one.to_vector(), q = other.to_vector();
+      ASSERT_EQ(p.size(), q.size());
+      for (std::size_t i = 0; i < p.size(); ++i) {
+        const std::size_t x = i % 8, y = i / 8 % 8, z = i / 64 % 6, n = i / 384;
+        ASSERT_EQ(q[i], p[((n * 6 + 5 - z) * 8 + y) * 8 + 7 - x]);
+      }
+    }
+  }
+}
+
+TEST_F(PatchLoaderTest, AMarginBringsInWhatIsThere) {
+  const LabelledDataset data = open(Head::classes);
+  PatchLoaderOptions o = base();
+  o.patch = {6, 4, 4};
+  o.augment = {.flip_x = 0, .flip_y = 0, .flip_z = 0, .rotate_degrees = 180, .elastic = 0, .zoom = 0};
+  o.augment.fill = RotationFill::zero;
+  o.patches_per_case = 10;
+  for (const std::int64_t margin : {0, 2}) {
+    o.margin = {0, margin, margin};
+    PatchLoader loader(data, first(5), o);
+    int uncovered = 0;  // voxels with nothing in them; images here have none
+    while (auto b = loader.next()) {
+      const auto values = b->x.to_vector();
+      uncovered += static_cast<int>(std::count(values.begin(), values.end(), 0.0));
+    }
+    EXPECT_EQ(uncovered == 0, margin == 2) << uncovered;
+  }
 }
 
 TEST_F(PatchLoaderTest, RanksShareEachBatch) {
