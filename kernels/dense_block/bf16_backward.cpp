@@ -125,9 +125,10 @@ void gradient_of_z(const Affine& to_dz, std::int64_t mid, std::int64_t rows, con
 /// What is worked on at a time behind conv1: rows, and channels that lie side by side.
 constexpr std::int64_t most_rows = 128, most_channels = 4 * bf::panel_width;
 
-/// Channels [c0, c1) of act(norm1(x)) as panels of rows of pairs, most_rows / 2 rows each. The gradient will be wanted soon.
+/// Channels [c0, c1) of act(norm1(x)) as panels of rows of pairs, most_rows / 2 rows each. The gradient will be wanted soon, and
+/// then the x at `next`, counted like x: too little of a row at a time for the processor to notice.
 void activated_pairs(const bf16* x, std::int64_t stride, std::int64_t rows, std::int64_t c0, std::int64_t c1, const Norm& norm,
-                     float slope, const float* gradient, bf16* to) {
+                     float slope, const float* gradient, const bf16* next, bf16* to) {
   const Vec leak = splat(slope);
   for (std::int64_t i = 0; i < rows; i += 2)
     for (std::int64_t c = c0; c < c1; c += bf::lanes) {
@@ -137,6 +138,8 @@ void activated_pairs(const bf16* x, std::int64_t stride, std::int64_t rows, std:
       const Vec second = i + 1 < rows ? bf::activate(load(at + stride) * scale + shift, leak) : Vec{};
       const std::int64_t panel = (c - c0) / bf::panel_width, column = c % bf::panel_width;
       bf::store_pairs(to + (panel * most_rows + i) * bf::panel_width + 2 * column, first, second);
+      __builtin_prefetch(next + i * stride + c, 0, 2);
+      __builtin_prefetch(next + (i + 1) * stride + c, 0, 2);
       __builtin_prefetch(gradient + i * stride + c, 1, 2);
       __builtin_prefetch(gradient + (i + 1) * stride + c, 1, 2);
     }
@@ -202,7 +205,9 @@ void prefix_backward(const Geometry& g, std::int64_t index, const Layer16& layer
       gradient_of_z(to_dz, g.mid, rows, da + row * g.mid, z + row * g.mid, dz.data(), dz_pairs.data());
       for (std::int64_t c0 = panel_begin * bf::panel_width; c0 < panel_end * bf::panel_width; c0 += most_channels) {
         const std::int64_t c1 = std::min(c0 + most_channels, panel_end * bf::panel_width);
-        activated_pairs(x, width, rows, c0, c1, layer.norm1, slope, to, u.data());
+        const bool last = c1 == panel_end * bf::panel_width, end = row + rows == row_end;
+        const bf16* next = !last ? x + most_channels : end ? x : x + rows * width - (c0 - panel_begin * bf::panel_width);
+        activated_pairs(x, width, rows, c0, c1, layer.norm1, slope, to, next, u.data());
         bf::gemm(g.mid, c1 - c0, (rows + 1) / 2, {dz_pairs.data(), 2, 2 * g.mid},
                  {u.data(), most_rows * bf::panel_width, pairs_width}, dw + c0, channels, add);
         bf::gemm(rows, c1 - c0, g.mid / 2, {dz.data(), g.mid, 2},
