@@ -66,6 +66,10 @@ class Cases {
       convolve({1, 64, 2, 16, 17}, {64, 64, 3, 3, 3}, ConvSpec::make(3, 1, 1), true);  // winograd
       convolve({1, 16, 3, 4, 29}, {2, 16, 3, 3, 3}, ConvSpec::make(3, 1, 1), true);    // slim
     }
+    if (device_ == Device::cpu && dtype_ == DType::bf16 && layout_ == Layout::channels_last) {
+      convolve({1, 32, 8, 16, 17}, {32, 32, 3, 3, 3}, ConvSpec::make(3, 1, 1), true);  // bf16_winograd
+      convolve({1, 1, 6, 5, 7}, {32, 1, 3, 3, 3}, ConvSpec::make(3, 2, 1));            // bf16_stem
+    }
     if (layout_ == Layout::channels_last && size_of(dtype_) == 2)
       convolve({1, 64, 2, 3, 3}, {64, 64, 3, 3, 3}, ConvSpec::make(3, 1, 1));  // whole tiles of tensor cores
     const Tensor a = noise({9, 24}), b = noise({24, 16});
@@ -80,7 +84,7 @@ class Cases {
     sweep(instance_norm(x, w, b, 1e-5, Activation::relu), {x, w, b});
   }
   void windows() {
-    const Tensor x = noise({2, 8, 4, 6, 5});
+    const Tensor x = noise({2, 16, 4, 6, 5});
     for (const auto& [size, stride, pad] : {std::tuple{3, 2, 1}, {2, 2, 0}}) {
       const PoolSpec spec = PoolSpec::make(3, size, stride, pad);
       sweep(avg_pool(x, spec), {x});

@@ -34,7 +34,10 @@ void activate_rows(const bf16* x, std::int64_t rows, std::int64_t stride, std::i
     return bf::activate(bf::load(from + c) * bf::load(scale + c) + bf::load(shift + c), leak);
   };
   for (std::int64_t i = 0; i < rows; ++i, x += stride, to += to_stride)
-    for (std::int64_t c = c0; c < c1; c += 2 * bf::lanes) bf::store(to + c - c0, at(x, c), at(x, c + bf::lanes));
+    for (std::int64_t c = c0; c < c1; c += 2 * bf::lanes) {
+      __builtin_prefetch(x + 8 * stride + c, 0, 2);  // a prefix of rows is no stream to the processor
+      bf::store(to + c - c0, at(x, c), at(x, c + bf::lanes));
+    }
 }
 
 void activate_band(const bf::Band& b, std::int64_t channels, const bf16* z, const Norm& norm, float slope, bf16* padded) {
