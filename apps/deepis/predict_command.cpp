@@ -118,8 +118,7 @@ int predict_command(const Arguments& arguments) {
   if (common.dry_run) {
     if (common.json) std::cout << Json::object({{"memory", run.memory().to_json()}}).dump(2) << '\n';
     else std::cout << options.origin_table() << run.plan_text();
-    for (const auto& one : run.planned())
-      for (const auto& note : one.notes) progress.say("note: " + one.what.name + ": " + note);
+    for (const auto& note : run.notes()) progress.say("note: " + note);
     run.check_memory();
     return app::success;
   }
@@ -127,6 +126,7 @@ int predict_command(const Arguments& arguments) {
   std::string plan = run.plan_text();
   plan.pop_back();
   progress.say(plan);
+  for (const auto& note : run.notes()) progress.say("note: " + note);
   const Json record = run.run(progress, [] { return app::stop_signal() != 0; });
   progress.say("peak memory " + app::bytes_text(static_cast<double>(app::peak_resident_bytes())));
   if (common.json) std::cout << record.dump(2) << '\n';

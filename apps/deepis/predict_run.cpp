@@ -76,6 +76,12 @@ PlannedCase PredictRun::look_at(const PredictCase& one) const {
   }
   planned.seen =
       seen_shape({planned.shape[1], planned.shape[2], planned.shape[3]}, planned.spacing_um, model_.card, settings_.predict);
+  check<DataError>(
+      planned.seen.count() <= 64 * planned.shape.count(),
+      app::with_hint(join_text(file, ": voxels of ", spacing_text(planned.spacing_um), ", the model knows ",
+                               spacing_text(model_.card.spacing_um), ": resampling would make ", size_text(planned.seen), " of ",
+                               size_text({planned.shape[1], planned.shape[2], planned.shape[3]})),
+                     "--no-resample takes the voxels as they are"));
   if (planned.seen != Shape({planned.shape[1], planned.shape[2], planned.shape[3]}))
     planned.notes.push_back("voxels of " + spacing_text(planned.spacing_um) + ", the model knows " +
                             spacing_text(model_.card.spacing_um) + ": resampled to " + size_text(planned.seen) + " and back");
@@ -145,6 +151,20 @@ void PredictRun::check_memory() const {
   fail<OutOfMemory>(app::with_hint(join_text("--max-ram ", app::bytes_text(static_cast<double>(settings_.max_ram)),
                                              " is less than this prediction takes, ", memory_.text()),
                                    hint));
+}
+
+std::vector<std::string> PredictRun::notes() const {
+  std::vector<std::pair<std::string, std::vector<std::string>>> by_text;
+  for (const auto& p : planned_)
+    for (const auto& note : p.notes) {
+      auto at = std::find_if(by_text.begin(), by_text.end(), [&](const auto& one) { return one.first == note; });
+      if (at == by_text.end()) at = by_text.insert(at, {note, {}});
+      at->second.push_back(p.what.name);
+    }
+  std::vector<std::string> lines;
+  for (const auto& [text, names] : by_text)
+    lines.push_back(names.front() + (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more" : "") + ": " + text);
+  return lines;
 }
 
 Json PredictRun::settings_json() const {
@@ -241,7 +261,7 @@ Json PredictRun::predict_one(const PlannedCase& one, app::Progress& progress, co
   Json notes = Json::array();
   for (const auto& note : one.notes) notes.push_back(note);
   for (const auto& note : output.notes()) notes.push_back(note);
-  for (const Json& note : notes.as_array()) progress.say("note: " + one.what.name + ": " + note.as_string());
+  for (const auto& note : output.notes()) progress.say("note: " + one.what.name + ": " + note);
   Json result = Json::object(
       {{"name", one.what.name},
        {"input", one.what.file.string()},

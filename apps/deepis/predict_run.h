@@ -43,6 +43,8 @@ class PredictRun {
   void plan(app::Progress& progress);
   /// A few lines: model, volumes, windows, memory, time.
   std::string plan_text() const;
+  /// What is odd about the volumes, each thing once.
+  std::vector<std::string> notes() const;
   const std::vector<PlannedCase>& planned() const { return planned_; }
   const MemoryEstimate& memory() const { return memory_; }
   /// OutOfMemory with the smallest limit that would do, when --max-ram is less than what the plan needs.

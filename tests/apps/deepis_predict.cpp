@@ -121,7 +121,7 @@ TEST_F(DeepisPredict, NormalisationOfAStreamIsThatOfTheWholeVolume) {
 
 TEST_F(DeepisPredict, ALimitOnMemoryChangesNothingAndIsKept) {
   make_model();
-  write_npy(folder_ / "x.npy", image({40, 70, 61}));
+  write_npy(folder_ / "x.npy", image({21, 40, 39}));
   ASSERT_EQ(predict({"model.safetensors", "x.npy", "-o", "free", "--tta", "mirror"}).code, 0);
   const auto refused = predict({"model.safetensors", "x.npy", "-o", "small", "--tta", "mirror", "--max-ram", "4M"});
   EXPECT_EQ(refused.code, 4);
@@ -266,7 +266,7 @@ TEST_F(DeepisPredict, KilledInTheMiddleItGoesOnToTheSameBits) {
   make_model();
   fs::create_directories(folder_ / "lapse");
   for (const int t : {1, 2, 3})
-    write_npy(folder_ / ("lapse/t" + std::to_string(t) + ".npy"), image({24, 40, 40}, static_cast<std::uint64_t>(t)));
+    write_npy(folder_ / ("lapse/t" + std::to_string(t) + ".npy"), image({16, 32, 40}, static_cast<std::uint64_t>(t)));
   const std::vector<std::string> command = {"deepis", "predict", "model.safetensors", "lapse", "-q", "-j", "1",
                                             "--tta",  "mirror"};
   const auto with = [&](std::initializer_list<std::string> more) {
@@ -339,6 +339,13 @@ TEST_F(DeepisPredict, MessagesSayWhatIsWrong) {
   says({"model.safetensors", "x.npy", "-o", "o", "--max-ram", "much"}, 2, "no amount of memory");
   says({"model.safetensors", "x.npy", "-o", "o", "--patch", "8,8"}, 2, "expected z,y,x");
   says({"model.safetensors", "x.npy", "-o", "o", "--no-labels", "--no-distance"}, 2, "nothing to write");
+  Volume coarse;
+  coarse.image = image({8, 16, 16});
+  coarse.spacing = {1, 1, 1};
+  coarse.spacing_known = true;
+  coarse.unit = "mm";
+  write_nifti(folder_ / "ct.nii", coarse);
+  says({"model.safetensors", "ct.nii", "-o", "o"}, 3, "resampling would make");
   says({"model.safetensors", "gone.npy", "-o", "o"}, 3, "gone.npy: no such file");
   EXPECT_FALSE(fs::exists(folder_ / "o"));
   const auto dry = predict({"-m", "model.safetensors", "x.npy", "-o", "o", "--dry-run"});
