@@ -25,11 +25,13 @@ struct Case {
   std::int64_t growth, mid;
   int layers;
 };
-// Even and odd sides, planes smaller than a tile, one voxel, several samples per unit of work, several units per sample.
-const Case cases[] = {{"cube", {2, 32, 4, 4, 4}, 32, 64, 3},       {"odd", {3, 64, 3, 5, 2}, 32, 32, 2},
-                      {"voxel", {3, 32, 1, 1, 1}, 32, 32, 2},      {"tiny", {8, 32, 2, 2, 2}, 32, 64, 3},
-                      {"flat", {2, 32, 6, 7}, 32, 64, 2},          {"slabs", {1, 32, 5, 6, 13}, 32, 32, 2},
-                      {"wide growth", {2, 32, 2, 4, 4}, 64, 32, 2}};
+// Even and odd sides, planes smaller than a tile, one voxel, several samples per unit of work, several units per sample, tiles of
+// 4x4, planes in several bands.
+const Case cases[] = {{"cube", {2, 32, 4, 4, 4}, 32, 64, 3},        {"odd", {3, 64, 3, 5, 2}, 32, 32, 2},
+                      {"voxel", {3, 32, 1, 1, 1}, 32, 32, 2},       {"tiny", {8, 32, 2, 2, 2}, 32, 64, 3},
+                      {"flat", {2, 32, 6, 7}, 32, 64, 2},           {"slabs", {1, 32, 5, 6, 13}, 32, 32, 2},
+                      {"wide growth", {2, 32, 2, 4, 4}, 64, 32, 2}, {"large tiles", {1, 32, 2, 13, 14}, 32, 32, 2},
+                      {"bands", {1, 32, 12, 60}, 32, 32, 2}};
 
 /// All tensors of a block in a row: x, then ten per layer.
 Tensors tensors_of(const Case& c, DType dtype, Lies lies = Lies::channels_last, std::uint64_t seed = 100) {
@@ -122,7 +124,8 @@ TEST(DenseBlock, FusedAgreesWithTheDefinitionInF64) {
         const Outcome got = outcome(c, DType::f32, o, Lies::channels_last, seed);
         const Outcome expected = outcome(c, DType::f64, o, Lies::channels_last, seed);
         const std::string name = join_text(c.name, training ? " training" : " eval", " slope ", slope, " seed ", seed);
-        EXPECT_TRUE(near(got.y, expected.y, 3e-6)) << name;
+        const bool large_tiles = winograd::Tiling::of_plane(c.x[-2], c.x[-1]).down == 4;  // they cost a digit
+        EXPECT_TRUE(near(got.y, expected.y, large_tiles ? 1e-5 : 3e-6)) << name;
         EXPECT_TRUE(got.y.is(Layout::channels_last)) << name;
         for (std::size_t i = 0; i < got.gradients.size(); ++i)
           EXPECT_TRUE(near(got.gradients[i], expected.gradients[i], 3e-5)) << name << ", gradient " << i;
@@ -178,6 +181,26 @@ TEST(DenseBlock, WithoutRecordingNothingIsKept) {
   const Tensor y = block(all, {});
   EXPECT_FALSE(y.requires_grad());
   EXPECT_LE(memory_stats(test_device()).live - before, y.view().bytes() + (1 << 12));
+}
+
+TEST(DenseBlock, PredictionsAreThoseOfTheRecordedPassAndOfTheWeightsAsTheyAre) {
+  if (test_device() != Device::cpu) GTEST_SKIP() << "groups of samples and copies of weights on the CPU";
+  // without a recording the samples pass in two groups, and packed weights are kept
+  const Case large{"groups", {9, 32, 64, 64}, 64, 32, 1};
+  Tensors all = tensors_of(large, DType::f32);
+  const auto both = [&] {
+    const Tensor x = all[0].detach().requires_grad(true);
+    Tensors recorded = all;
+    recorded[0] = x;
+    const Tensor expected = block(recorded, {.training = false}).detach();
+    EXPECT_TRUE(equal(block(all, {.training = false}), expected));
+    return expected;
+  };
+  const Tensor before = both();
+  for (const std::size_t weight : {5u, 10u}) {
+    all[weight].mutable_data<float>()[0] += 1;
+    EXPECT_FALSE(equal(both(), before)) << weight;
+  }
 }
 
 TEST(DenseBlock, ShapesThatDoNotFitAreNamed) {
