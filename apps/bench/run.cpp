@@ -127,7 +127,7 @@ void measure_scaling(const bench::Programs& programs, const std::vector<Planned>
     for (auto& g : bench::growth_of(p.c, p.mode, o.measure.threads)) points.push_back(std::move(g));
   check<UsageError>(!points.empty(), "bench --scaling: none of the rows is of a net whose growth is measured");
   reporter.say(join_text("scaling: ", points.size(), " sizes, twice"));
-  bench::measure_growth(programs, scratch, o.quick ? 0 : 1, points, [&](const bench::Growth& g, double ms) {
+  bench::measure_growth(programs, scratch, o.quick ? 0 : 1, points, result.versions, [&](const bench::Growth& g, double ms) {
     reporter.say(join_text("  ", g.net, "/", g.mode, " batch ", g.batch, ", ", g.side, "^3, threads ", g.threads, ": ",
                            fixed(ms, 1), " ms"));
   });

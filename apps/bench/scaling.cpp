@@ -20,12 +20,13 @@ std::vector<Growth> growth_of(const Case& c, const std::string& mode, int thread
 }
 
 void measure_growth(const Programs& programs, const std::filesystem::path& scratch, double seconds, std::vector<Growth>& points,
-                    const std::function<void(const Growth&, double)>& tell) {
+                    Json& versions, const std::function<void(const Growth&, double)>& tell) {
   const auto measure = [&](Growth& g) {
     const std::string file = scratch / join_text(g.net, "_", g.batch, "_", g.side, ".safetensors");
     if (!std::filesystem::exists(file))
       output_of({programs.cuboid.string(), "prepare", g.net, file, std::to_string(g.batch), std::to_string(g.side)});
     Child child({programs.cuboid.string(), "serve", g.net, g.mode, "f32", file}, own_environment(static_cast<int>(g.threads)));
+    if (!versions.contains("cuboid")) versions["cuboid"] = Json::parse(child.ask("about"), g.net).at("version");
     child.ask("time 0");  // to warm up
     std::vector<double> ms = steps_of(child.ask("time 0"));
     for (const double more : steps_of(child.ask("time " + app::shortest(seconds)))) ms.push_back(more);

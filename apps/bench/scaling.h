@@ -13,8 +13,8 @@ namespace cuboid::bench {
 std::vector<Growth> growth_of(const Case& c, const std::string& mode, int threads);
 
 /// Fills in the times, in two passes, the second in reverse order; each point gets `seconds` in each, and two steps at least.
-/// `tell(point, median ms)` after each. app::Interrupted on Ctrl-C.
+/// `tell(point, median ms)` after each; Cuboid's version goes into `versions`. app::Interrupted on Ctrl-C.
 void measure_growth(const Programs& programs, const std::filesystem::path& scratch, double seconds, std::vector<Growth>& points,
-                    const std::function<void(const Growth&, double)>& tell);
+                    Json& versions, const std::function<void(const Growth&, double)>& tell);
 
 }  // namespace cuboid::bench

@@ -101,7 +101,7 @@ std::string summary_table(const Result& r) {
   if (compared)
     for (const char* name : {"best LibTorch, ms", "ratio [95 %]", "memory", "LibTorch as installed, ms", "ratio"})
       head.push_back(name);
-  std::string text = line(head) + rule(head.size());
+  std::string text = r.rows.empty() ? "" : line(head) + rule(head.size());
   for (const Row& row : r.rows)
     for (const Side* ours : row.ours()) {
       const double ms = median(row.times(*ours));
@@ -116,7 +116,7 @@ std::string summary_table(const Result& r) {
       }
       text += line(cells);
     }
-  return text + "\n" + figures_table(r) + provenance(r);
+  return text + (text.empty() ? "" : "\n") + figures_table(r) + provenance(r);
 }
 
 std::string full_table(const Result& r) {
