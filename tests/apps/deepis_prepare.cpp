@@ -10,6 +10,7 @@
 #include "data/formats/mat.h"
 #include "data/labelled_read.h"
 #include "data/morphology/distance.h"
+#include "tests/apps/program.h"
 #include "tests/data/labelled_folder.h"
 
 using namespace cuboid;
@@ -280,6 +281,31 @@ TEST(DeepisPrepare, WordsThatMakeNoSense) {
   EXPECT_SAYS(error_of([&] { prepare(o); }), "--images: no file of the form", "*.tif");
   o.images = "images/*0.npy";
   EXPECT_SAYS(error_of([&] { prepare(o); }), "--labels: none for", "(case 'c')");
+}
+
+TEST(DeepisPrepare, AsACommand) {
+  const TempFolder folder;
+  write_pairs(folder / "in", 2);
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"deepis", "prepare", "-q", "-i", "in", "--spacing", "0.4,0.2,0.2"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(folder.path(), words);
+  };
+  EXPECT_EQ(run({"--head", "instances"}).code, app::usage_error) << "no output";
+  EXPECT_EQ(run({"--head", "instances", "--check"}).code, 0);
+  const Outcome dry = run({"--head", "instances", "-o", "out", "--test", "c1", "--dry-run"});
+  EXPECT_SAYS(dry.out, "case c1: in/images/c1.npy, test");
+  EXPECT_FALSE(fs::exists(folder / "out"));
+  const Outcome json = run({"--head", "signed", "-o", "out", "--json", "--classes", "cart19,k562"});
+  ASSERT_EQ(json.code, 0) << json.err;
+  EXPECT_EQ(Json::parse(json.out).at("written").as_int(), 2);
+  for (int i = 0; i < 2; ++i) write_npy(folder / "in" / "labels" / join_text("c", i, ".npy"), zeros({3, 3, 3}));
+  const Outcome wrong = run({"--head", "signed", "-o", "other"});
+  EXPECT_EQ(wrong.code, app::bad_data);
+  EXPECT_SAYS(wrong.err, "error: 2 of 2 cases are wrong:\n  c0: the image has shape", "\n  c1: ", "\n  hint: ");
+  EXPECT_EQ(run({"--head", "signed", "-o", "other", "--split-z", "5"}).code, app::usage_error);
+  EXPECT_EQ(run({"--head", "signed", "-o", "other", "--map", "1:2"}).code, app::usage_error);
+  EXPECT_EQ(run({"--head", "signed", "-o", "other", "--resample", "1,0,1"}).code, app::usage_error);
 }
 
 /// Real data: one command each (see apps/deepis/README.md).
