@@ -42,7 +42,10 @@ std::string script_of(const Figure& f, const std::string& output) {
     << ink << "' scale 0.5\n"
     << "set grid linecolor rgb '" << faint << "' linewidth 0.6 linetype 1\n"
     << "set key textcolor rgb '" << ink << "' samplen 1.6 spacing 1.1 width -1 "
-    << (f.square || f.y_high > 0.99 ? "bottom right" : "top right") << "\n";
+    << (f.key_above                   ? "outside top right horizontal"
+        : f.square || f.y_high > 0.99 ? "bottom right"
+                                      : "top right")
+    << "\n";
   if (!f.y2_label.empty())
     s << "set y2label " << quoted(f.y2_label) << " textcolor rgb '" << ink << "' offset -0.8,0\nset y2tics textcolor rgb '" << ink
       << "' scale 0.5\n";

@@ -22,6 +22,7 @@ struct Figure {
   std::vector<std::pair<double, std::string>> x_ticks = {};  // words instead of numbers
   double x_low = 0, x_high = 0, y_low = 0, y_high = 0;       // equal: chosen from the data
   bool square = false, log_x = false, log_y = false;
+  bool key_above = false;  // the series' names beside the title's place, clear of the lines
   int width = 460, height = 320;
 };
 

@@ -23,7 +23,7 @@ struct Settings {
   bool overwrite = false, no_surfaces = false;
   double spacing_z = 0, spacing_xy = 0;
   PostprocessOptions post;
-  double dilate = -1;
+  double dilate = -1, cleft = -1;
 };
 
 using Files = std::map<std::string, fs::path>;
@@ -106,6 +106,7 @@ std::vector<EvaluationCase> cases_of_folders(const Settings& s, Head head, const
                      .load = [&s, head, truth = truth, file = *file, image = image ? *image : fs::path()] {
                        const LabelVolume v = load_labels(truth);
                        ShownCase shown{.image = {}, .truth = v.labels, .prediction = {}, .spacing_um = v.spacing_um};
+                       if (shown.spacing_um[0] <= 0) shown.spacing_um = spacing_beside(truth);
                        if (s.spacing_z > 0) shown.spacing_um = {s.spacing_z, s.spacing_xy, s.spacing_xy};
                        const Spacing known = shown.spacing_um[0] > 0 ? shown.spacing_um : Spacing{1, 1, 1};
                        shown.prediction = predicted_labels(file, head, known, s.post);
@@ -167,7 +168,7 @@ int evaluate_command(const Arguments& arguments) {
   check<app::UsageError>(s.data.empty() != s.truth.empty(), "evaluate: name the truth, --data or --truth");
   check<app::UsageError>((s.spacing_z > 0) == (s.spacing_xy > 0), "evaluate: --spacing-z and --spacing-xy belong together");
   const Files predictions = files_of(s.predictions);
-  ScoreOptions score_options{.surfaces = !s.no_surfaces, .dilate_um = s.dilate};
+  ScoreOptions score_options{.surfaces = !s.no_surfaces, .dilate_um = s.dilate, .cleft_um = s.cleft};
   std::vector<EvaluationCase> cases;
   if (!s.data.empty()) {
     LabelledOptions labelled{.class_names = s.classes};

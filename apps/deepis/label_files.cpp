@@ -7,6 +7,8 @@
 
 #include "apps/app.h"
 #include "apps/text.h"
+#include "core/files.h"
+#include "core/json.h"
 #include "data/morphology/grid.h"
 #include "data/volume.h"
 
@@ -90,6 +92,30 @@ LabelVolume load_labels(const fs::path& path) {
     check<DataError>(v[i] >= 0, path.string(), ": label ", v[i], "; labels are 0 (background) and above");
   if (volume.spacing_known) labels.spacing_um = spacing_um(volume);
   return labels;
+}
+
+Spacing spacing_beside(const fs::path& file) {
+  const auto triple = [](const Json& of) {
+    Spacing s{};
+    const Json* list = of.find("spacing_um");
+    if (!list || !list->is_array() || list->size() != 3) return s;
+    for (std::size_t i = 0; i < 3; ++i) s[i] = (*list)[i].is_number() ? (*list)[i].as_double() : 0;
+    return s[0] > 0 && s[1] > 0 && s[2] > 0 ? s : Spacing{};
+  };
+  const std::string name = case_name(file);
+  for (const fs::path& folder : {file.parent_path(), file.parent_path().parent_path()})
+    for (const char* record : {"predict.json", "dataset.json"}) {
+      std::error_code error;
+      if (!fs::is_regular_file(folder / record, error)) continue;
+      const Json json = Json::parse(read_file(folder / record), (folder / record).string());
+      if (!json.is_object()) continue;
+      if (const Json* cases = json.find("cases"); cases && cases->is_array())
+        for (const Json& c : cases->as_array())
+          if (c.is_object() && case_name(c.get("name", "")) == name)
+            if (const Spacing s = triple(c); s[0] > 0) return s;
+      if (const Spacing s = triple(json); s[0] > 0) return s;
+    }
+  return {};
 }
 
 Spacing common_spacing(const Spacing& a, const std::string& a_name, const Spacing& b, const std::string& b_name) {

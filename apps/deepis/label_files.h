@@ -28,6 +28,10 @@ struct LabelVolume {
 };
 LabelVolume load_labels(const std::filesystem::path& path);
 
+/// Voxel size of a file that does not say it, from dataset.json or predict.json in its folder or the one above: for this case, or
+/// for all. Zeros when nothing is known.
+Spacing spacing_beside(const std::filesystem::path& file);
+
 /// DataError unless both say the same within a thousandth, or one says nothing. Returns the one that is known.
 Spacing common_spacing(const Spacing& a, const std::string& a_name, const Spacing& b, const std::string& b_name);
 

@@ -136,6 +136,8 @@ class Measurer {
       found = v.labels, own = v.spacing_um;
     }
     spacing = common_spacing(own, name, spacing, frame.image.string());
+    if (spacing[0] <= 0) spacing = spacing_beside(frame.file.path);
+    if (spacing[0] <= 0 && !frame.image.empty()) spacing = spacing_beside(frame.image);
     if (s_.spacing_z > 0) spacing = {s_.spacing_z, s_.spacing_xy, s_.spacing_xy};
     if (spacing[0] <= 0) {
       spacing = {1, 1, 1};
@@ -189,8 +191,8 @@ int measure_command(const Arguments& arguments) {
   options.add("--spacing-z", &s.spacing_z, "um per voxel, instead of what the files say").at_least(0);
   options.add("--spacing-xy", &s.spacing_xy, "um per voxel").at_least(0);
   options.add("--dilate", &s.measure.dilate_um,
-              "um around each cell that may belong to the synapse; clefts of twice that are closed; "
-              "negative: the largest spacing");
+              "um around each cell whose overlap are the synapse's voxels; negative: the largest spacing");
+  options.add("--cleft", &s.measure.cleft_um, "um, widest cleft that counts as contact; negative: twice the smallest spacing");
   options.add("--head", &s.head, "what distance maps mean").choices({"signed", "instances"});
   options.add("--threshold", &s.threshold, "um; of distance maps; negative: half the smallest spacing");
   options.section("physics");

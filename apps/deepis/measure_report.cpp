@@ -55,7 +55,7 @@ std::map<std::string, std::vector<const MeasuredFrame*>> by_series(const std::ve
 Figure over_time(const std::vector<const MeasuredFrame*>& frames, const char* title, const char* unit,
                  double (*of)(const CellMeasure&), double (*of_synapse)(const Synapse&)) {
   const bool timed = frames.front()->minutes >= 0;
-  Figure f{.title = title, .x_label = timed ? "minutes" : "frame", .y_label = unit};
+  Figure f{.title = title, .x_label = timed ? "minutes" : "frame", .y_label = unit, .key_above = true};
   const auto at = [&](const MeasuredFrame& m) { return timed ? m.minutes : static_cast<double>(m.frame); };
   const auto style = frames.size() > 60 ? Series::Style::line : Series::Style::points_and_line;
   if (of)
@@ -152,6 +152,7 @@ Json measure_json(const std::vector<MeasuredFrame>& frames, const MeasureOptions
   return Json::object(
       {{"frames", list},
        {"options", Json::object({{"dilate_um", options.dilate_um < 0 ? Json("largest spacing") : Json(options.dilate_um)},
+                                 {"cleft_um", options.cleft_um < 0 ? Json("twice the smallest spacing") : Json(options.cleft_um)},
                                  {"medium_ri", options.medium_ri},
                                  {"increment_ml_per_g", options.increment}})},
        {"cuboid", app::version()}});

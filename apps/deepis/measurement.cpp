@@ -124,16 +124,17 @@ Tensor synapse_mask(const Tensor& given, std::int32_t a, std::int32_t b, const S
   return mask;
 }
 
-double contact_between(const Tensor& given, std::int32_t a, std::int32_t b, const Spacing& spacing, double radius_um) {
-  const double r = default_radius(spacing, radius_um);
+double contact_between(const Tensor& given, std::int32_t a, std::int32_t b, const Spacing& spacing, double cleft_um) {
+  morphology::check_spacing(spacing, "measure");
+  const double voxel = *std::min_element(spacing.begin(), spacing.end());
+  const double widest =
+      ((cleft_um < 0 ? 2 * voxel : cleft_um) + voxel) * (1 + 1e-6);  // centre to centre of the voxels on either side
   const Tensor whole = as_i32(given);
   const auto extents = extents_of(whole, nullptr);
   const auto first = extents.find(a), second = extents.find(b);
   if (first == extents.end() || second == extents.end()) return 0;
-  const Tensor labels = window_of(whole, first->second, second->second, spacing, 2 * r).labels;
+  const Tensor labels = window_of(whole, first->second, second->second, spacing, widest).labels;
   auto* v = labels.mutable_data<std::int32_t>();
-  const double voxel = *std::min_element(spacing.begin(), spacing.end());
-  const double widest = (2 * r + voxel) * (1 + 1e-6);  // between the centres of the last voxels on either side
   const DistanceOptions near{.limit = 4 * widest};
   const Tensor to_a = distance_to(mask_of(labels, a), spacing, near), to_b = distance_to(mask_of(labels, b), spacing, near);
   const auto *da = to_a.data<float>(), *db = to_b.data<float>();
@@ -220,7 +221,7 @@ FrameMeasure measure(const Tensor& given, const Tensor& image, const std::option
       if (m[i]) ++synapse.voxels, sum += v ? v[i] : 0;
     synapse.volume_um3 = static_cast<double>(synapse.voxels) * voxel;
     synapse.mean_ri = ri(sum, synapse.voxels);
-    synapse.area_um2 = contact_between(labels, a, b, spacing, radius);
+    synapse.area_um2 = contact_between(labels, a, b, spacing, options.cleft_um);
     frame.synapse = synapse;
   }
   return frame;

@@ -153,8 +153,8 @@ CaseScore score(const Tensor& truth, const Tensor& prediction, const Spacing& gi
     SynapseScore s;
     s.overlap =
         overlaps(synapse_mask(truth, 1, 2, spacing, o.dilate_um), synapse_mask(prediction, 1, 2, spacing, o.dilate_um), 2)[1];
-    s.true_area_um2 = contact_between(truth, 1, 2, spacing, o.dilate_um);
-    s.area_um2 = contact_between(prediction, 1, 2, spacing, o.dilate_um);
+    s.true_area_um2 = contact_between(truth, 1, 2, spacing, o.cleft_um);
+    s.area_um2 = contact_between(prediction, 1, 2, spacing, o.cleft_um);
     result.synapse = s;
   }
   if (instances) {

@@ -15,7 +15,7 @@ struct ScoreOptions {
   Head head = Head::signed_distance;
   std::vector<std::string> classes = {"background", "1", "2"};  // by label; for instances: background, object
   bool surfaces = true;                                         // HD95 and ASSD too
-  double dilate_um = -1;                                        // of the synapse, as in measurement.h
+  double dilate_um = -1, cleft_um = -1;                         // of the synapse, as in measurement.h
 };
 
 struct ClassScore {

@@ -61,11 +61,11 @@ TEST(DeepisMeasure, ACleftThatIsClosedKeepsTheArea) {
   const Spacing spacing = {0.125, 0.125, 0.125};
   for (const Point& axis : {Point{0, 0, 1}, {0.3, -0.8, 1}})
     for (const double cleft : {0.0, 0.125, 0.2}) {
-      const double area = contact_between(halves({60, 60, 60}, spacing, axis, 2, cleft), 1, 2, spacing, 0.15);
+      const double area = contact_between(halves({60, 60, 60}, spacing, axis, 2, cleft), 1, 2, spacing, 0.3);
       EXPECT_NEAR(area / (4 * pi), 1, 0.06) << cleft;
     }
   // further apart than two balls reach, there is no contact
-  EXPECT_EQ(contact_between(halves({60, 60, 60}, spacing, {0, 0, 1}, 2, 0.7), 1, 2, spacing, 0.15), 0);
+  EXPECT_EQ(contact_between(halves({60, 60, 60}, spacing, {0, 0, 1}, 2, 0.7), 1, 2, spacing, 0.3), 0);
 }
 
 TEST(DeepisMeasure, BallsThatAreCutByAPlaneTouchInADisc) {
@@ -78,7 +78,7 @@ TEST(DeepisMeasure, BallsThatAreCutByAPlaneTouchInADisc) {
     };
     const Tensor labels = two({46, 46, 80}, spacing, ball(-1), ball(1));
     const double truth = pi * (9 - h * h);
-    EXPECT_NEAR(contact_between(labels, 1, 2, spacing, 0.15) / truth, 1, 0.08) << h;
+    EXPECT_NEAR(contact_between(labels, 1, 2, spacing, 0.3) / truth, 1, 0.08) << h;
   }
 }
 
