@@ -33,8 +33,8 @@ void outline(Canvas& canvas, const Tensor& labels, const Plane& p, std::int64_t 
       const std::int32_t own = shown[static_cast<std::size_t>(i * p.width + j)];
       if (own == 0) continue;
       bool border = false;
-      for (std::int64_t di = -1; di <= 1 && !border; ++di)
-        for (std::int64_t dj = -1; dj <= 1 && !border; ++dj) {
+      for (std::int64_t di = -2; di <= 2 && !border; ++di)
+        for (std::int64_t dj = -2; dj <= 2 && !border; ++dj) {
           const std::int64_t y = i + di, x = j + dj;
           border = y >= 0 && x >= 0 && y < p.height && x < p.width && shown[static_cast<std::size_t>(y * p.width + x)] != own;
         }
@@ -93,7 +93,7 @@ Tensor contours(const Tensor& image, const Tensor& truth_labels, const Tensor& p
     else if (prediction.defined()) through = middle_of(prediction);
     else through = {image.dim(0) / 2, image.dim(1) / 2, image.dim(2) / 2};
   }
-  const Grey grey(image, 0.005, 0.995);
+  const Grey grey(image, 0.005, 0.9995);
   const Planes layout(image.shape(), through, o.spacing_um, o.height);
   constexpr std::int64_t gap = Planes::gap, top = Planes::top;
   const std::int64_t below = top + layout.height + gap;

@@ -14,7 +14,7 @@ struct ContourOptions {
   std::int64_t height = 300;                   // of the longest edge in pixels
 };
 
-/// u8 (H,W,3). Above the image (between its percentiles 0.5 and 99.5), below it with the outlines: the truth white, the
+/// u8 (H,W,3). Above the image (between its percentiles 0.5 and 99.95), below it with the outlines: the truth white, the
 /// prediction in a colour per label on top, so that white is seen only where they differ. Either may be undefined. All are
 /// (D,H,W), the labels u8 or i32.
 Tensor contours(const Tensor& image, const Tensor& truth, const Tensor& prediction, const ContourOptions& options = {});
