@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv/onednn.h"
 
+#include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -93,6 +95,23 @@ struct Problem {
 
 constexpr auto direct = dnnl::algorithm::convolution_direct;
 
+/// With a stride oneDNN's 1x1 kernels first copy what they need, and with few channels they copy more than there is: with 8
+/// channels 2.6.3 writes half the workspace again behind its end. True of such a kernel.
+bool copies_too_much(const char* implementation, const Problem& p) {
+  const auto ones = [](auto from, auto to) { return std::all_of(from, to, [](auto n) { return n == 1; }); };
+  const Dims w = p.w_plain.dims();
+  return ones(w.end() - static_cast<std::ptrdiff_t>(p.stride.size()), w.end()) && !ones(p.stride.begin(), p.stride.end()) &&
+         std::string_view(implementation).starts_with("jit_1x1");
+}
+
+/// The kernel after such a one, where there is another.
+template <class Pd>
+Pd safe(Pd pd, const Problem& p) {
+  while (copies_too_much(pd.impl_info_str(), p) && pd.next_impl()) {
+  }
+  return pd;
+}
+
 dnnl::convolution_forward::primitive_desc forward_pd(const Problem& p, const dnnl::primitive_attr& attr, bool bias) {
   using Pd = dnnl::convolution_forward::primitive_desc;
   constexpr auto prop = dnnl::prop_kind::forward_training;
@@ -137,6 +156,7 @@ struct Kernel::Compiled {
     packed = pd.query_md(gradient ? dnnl::query::diff_weights_md : dnnl::query::weights_md);
     scratch_bytes = static_cast<std::int64_t>(pd.scratchpad_desc().get_size());
     implementation = pd.impl_info_str();
+    if (copies_too_much(implementation.c_str(), p)) scratch_bytes *= 4;
     const auto slot = [](const memory::desc& d) { return memory(d, engine(), nullptr); };
     x = slot(p.x);
     y = slot(p.y);
@@ -189,14 +209,14 @@ Kernel::Kernel(Pass pass, const Unit& unit) : p_(std::make_unique<Compiled>()) {
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     const Problem p(pass, unit);
-    const auto forward = forward_pd(pass == Pass::forward ? p : Problem(Pass::forward, unit), attr, unit.bias);
+    const auto forward = safe(forward_pd(pass == Pass::forward ? p : Problem(Pass::forward, unit), attr, unit.bias), p);
     if (pass == Pass::forward) p_->build<dnnl::convolution_forward>(forward, pass, p);
     else if (pass == Pass::backward_data)
       p_->build<dnnl::convolution_backward_data>(
-          backward_pd<dnnl::convolution_backward_data>(p.x, p.w_any, p.y, p, attr, forward), pass, p);
+          safe(backward_pd<dnnl::convolution_backward_data>(p.x, p.w_any, p.y, p, attr, forward), p), pass, p);
     else
       p_->build<dnnl::convolution_backward_weights>(
-          backward_pd<dnnl::convolution_backward_weights>(p.x, p.w_any, p.y, p, attr, forward), pass, p);
+          safe(backward_pd<dnnl::convolution_backward_weights>(p.x, p.w_any, p.y, p, attr, forward), p), pass, p);
   });
 }
 Kernel::~Kernel() = default;
