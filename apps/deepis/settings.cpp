@@ -24,12 +24,13 @@ std::vector<double> numbers(const std::vector<std::string>& words, const char* o
 }  // namespace
 
 TrainSettings::TrainSettings() {
-  run.loop.epochs = 40;
+  run.loop.epochs = 120;
   run.loop.batch = 2;
   run.loop.lr = 0.003;
   run.loop.weight_decay = 1e-4;
   run.loop.ema = 0.98;
   run.loop.patience = 0;
+  run.loop.best_by = "dice";
 }
 
 app::OptionValues recipe_values(const std::string& name) {

@@ -59,6 +59,8 @@ class SegmenterTraining : public testing::Test {
     rich.options.loop.accumulate = 2;
     rich.options.loop.workers = 0;
     rich.options.loop.best_by = "dice";
+    rich.options.augment = {};
+    rich.options.margin = {2, 2, 2};
     return {whole, rich};
   }
   static LabelledDataset dataset(Head head, const char* which = "pairs") {

@@ -90,8 +90,7 @@ TEST_F(DeepisTrain, ARunFolderSaysWhatWasDone) {
 }
 
 TEST_F(DeepisTrain, TheDryRunShowsThePlan) {
-  const auto plan =
-      train({"-d", "pairs", "--head", "classes", "--patch", "8,8,8", "--patches", "3", "--no-augment", "--dry-run"});
+  const auto plan = train({"-d", "pairs", "--head", "classes", "--patch", "8,8,8", "--patches", "3", "--dry-run"});
   ASSERT_EQ(plan.code, 0) << plan.err;
   for (const char* part : {"dice-ce", "patches      [8,8,8], 15 in an epoch, 8 batches", "GMAC", "memory       about",
                            "parameters", "train        5: ", "valid        1: ", "all 6 cases can be read"})
@@ -112,18 +111,18 @@ TEST_F(DeepisTrain, BadOptionsAreUsageErrors) {
                          Bad{{"--normalise", "scale", "--range", "2,1"}, "--range: low,high"}, Bad{{"--head", "sign"}, "--head"},
                          Bad{{"--best-by", "auroc"}, "--best-by"}}) {
     std::vector<std::string> words = bad.words;
-    words.insert(words.end(), {"-d", "pairs", "--no-augment", "--dry-run"});
+    words.insert(words.end(), {"-d", "pairs", "--dry-run"});
     if (std::find(words.begin(), words.end(), "--head") == words.end()) words.insert(words.end(), {"--head", "signed"});
     const auto outcome = train(words);
     EXPECT_EQ(outcome.code, app::usage_error) << bad.says << '\n' << outcome.err;
     EXPECT_NE(outcome.err.find(bad.says), std::string::npos) << bad.says << '\n' << outcome.err;
   }
-  EXPECT_EQ(train({"--no-augment", "--dry-run"}).code, app::usage_error);
-  EXPECT_EQ(train({"-d", "nowhere", "--no-augment", "--dry-run"}).code, app::bad_data);
+  EXPECT_EQ(train({"--dry-run"}).code, app::usage_error);
+  EXPECT_EQ(train({"-d", "nowhere", "--dry-run"}).code, app::bad_data);
 }
 
 TEST_F(DeepisTrain, ThePapersRecipe) {
-  const auto plan = train({"-d", "pairs", "--head", "signed", "--recipe", "paper", "--net", "tiny", "--no-augment", "--dry-run"});
+  const auto plan = train({"-d", "pairs", "--head", "signed", "--recipe", "paper", "--net", "tiny", "--dry-run"});
   ASSERT_EQ(plan.code, 0) << plan.err;
   for (const char* part : {"beta1                0.5", "lr                   5e-05", "epochs               400",
                            "supervision          paper", "loss         edge-l1, auxiliary heads"})
