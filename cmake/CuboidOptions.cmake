@@ -11,9 +11,17 @@ elseif(CUBOID_ARCH AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(CUBOID_ARCH_FLAG -march=${CUBOID_ARCH})
 endif()
 
+# g++ 12 makes {1, 1, 1, 1} of the constant {1, 1, 1, 0} where it moves 32 bytes in one AVX-512 register. Moves of 16 do not go that
+# way. tests/core/compiler.cpp looks whether it holds.
+set(moves "")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64"
+   AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12 AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  set(moves -mmove-max=128 -mstore-max=128)
+endif()
+
 add_library(cuboid_options INTERFACE)
 set(warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast)
-set(code -fno-math-errno -fno-trapping-math ${CUBOID_ARCH_FLAG})
+set(code -fno-math-errno -fno-trapping-math ${CUBOID_ARCH_FLAG} ${moves})
 target_compile_options(cuboid_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings};${code};$<$<BOOL:${CUBOID_WERROR}>:-Werror>>")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # -Wrestrict: g++ 12 warns of "..." + std::string (GCC bug 105651)
