@@ -49,5 +49,6 @@ int evaluate_command(const Arguments& arguments);
 int predict_command(const Arguments& arguments);
 int measure_command(const Arguments& arguments);
 int explain_command(const Arguments& arguments);
+int demo_command(const Arguments& arguments);
 
 }  // namespace cuboid::deepis

@@ -18,6 +18,8 @@ const std::vector<Command>& commands() {
       {"deepis predict", "segment volumes of any size", deepis::predict_command},
       {"deepis measure", "cells and their synapse: volume, area, refractive index, dry mass", deepis::measure_command},
       {"deepis explain", "show what a segmentation rests on (Grad-CAM)", deepis::explain_command},
+      {"deepis demo", "phantom pairs, training, prediction, evaluation, measurement, report: in a minute or two",
+       deepis::demo_command},
       {"phantom csf", "make phantom cells with known truth", phantom},
       {"phantom deepis", "make phantom pairs of touching cells with known truth", phantom_deepis},
       {"info", "what a file, a run or a net holds", info},
