@@ -15,9 +15,10 @@ namespace {
 
 TEST(DeepisDemo, RunsEveryStepAndSaysWhatItsFilesHold) {
   const test::TempFolder folder;
-  const std::vector<std::string> words = {"deepis", "demo", "-n", "8", "--size", "32", "-e",     "3",
-                                          "-o",     "run",  "-j", "1", "--seed", "7",  "--json", "-q"};
-  const auto done = run_program(folder.path(), words);
+  const auto words = [](const char* pairs, const char* epochs) -> std::vector<std::string> {
+    return {"deepis", "demo", "-n", pairs, "-e", epochs, "--size", "32", "-o", "run", "-j", "1", "--seed", "7", "--json", "-q"};
+  };
+  const auto done = run_program(folder.path(), words("16", "20"));
   ASSERT_EQ(done.code, 0) << done.err;
   EXPECT_EQ(done.err, "");
   const Json said = Json::parse(done.out);
@@ -29,7 +30,7 @@ TEST(DeepisDemo, RunsEveryStepAndSaysWhatItsFilesHold) {
 
   // The error of the area again, from the tables.
   const CsvTable truth = read_csv(folder / "run/pairs/truth.csv"), measured = read_csv(folder / "run/measured/synapses.csv");
-  double error = 0, sum = 0;
+  double error = 0, sum = 0, found = 0;
   std::int64_t touching = 0, tested = 0;
   for (std::size_t t = 0; t < truth.rows.size(); ++t) {
     if (truth.rows[t][truth.column("split")] != "test") continue;
@@ -38,10 +39,12 @@ TEST(DeepisDemo, RunsEveryStepAndSaysWhatItsFilesHold) {
     for (std::size_t m = 0; m < measured.rows.size(); ++m)
       if (area > 0 && measured.rows[m][measured.column("case")] == truth.rows[t][truth.column("name")]) {
         ++touching, sum += area;
-        error += std::abs(measured.number(m, measured.column("synapse_area_um2")) - area);
+        const double here = measured.number(m, measured.column("synapse_area_um2"));
+        found += here, error += std::abs(here - area);
       }
   }
   ASSERT_GT(touching, 0);
+  ASSERT_GT(found, 0) << "too little training to find a contact: the error says nothing";
   const Json& against = said.at("against_geometry");
   EXPECT_EQ(against.at("pairs").as_int(), tested);
   EXPECT_EQ(against.at("touching").as_int(), touching);
@@ -51,7 +54,7 @@ TEST(DeepisDemo, RunsEveryStepAndSaysWhatItsFilesHold) {
     EXPECT_NE(page.find(part), std::string::npos) << part;
 
   spit(folder / "run/stale.txt", "of the demo before");
-  EXPECT_EQ(run_program(folder.path(), words).out.substr(0, 40), done.out.substr(0, 40));
+  EXPECT_EQ(run_program(folder.path(), words("6", "1")).code, 0);
   EXPECT_FALSE(fs::exists(folder / "run/stale.txt"));
 }
 
