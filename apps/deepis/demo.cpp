@@ -134,10 +134,9 @@ Errors errors_of(const std::vector<Compared>& all) {
 std::string percent(double share) { return std::isfinite(share) ? app::fixed(100 * share, 1) + " %" : "-"; }
 
 void add_comparison(app::Page& page, const std::vector<Compared>& all, const Errors& e) {
-  page.section(
-      "Against the phantom's geometry",
-      "Truth here is not the labels but the shapes the phantom was made of: it contains what voxels of this size and the "
-      "measurement itself cost.");
+  page.section("Against the phantom's geometry",
+               "Truth here is not the labels but the shapes the phantom was made of, so that the errors include what voxels of "
+               "this size and the measurement itself cost.");
   page.tiles({{"synapse area", percent(e.area) + " off",
                "mean of " + std::to_string(e.touching) + " pairs that touch: " + app::fixed(e.mean_area, 1) + " um², true " +
                    app::fixed(e.mean_true_area, 1)},
