@@ -32,17 +32,23 @@ Jiffies jiffies() {
   return j;
 }
 
-/// A contender that runs, or has sat out.
+/// A contender that takes part, or sits out.
 struct Runner {
   Contender contender;
   std::unique_ptr<Child> child = {};
   std::vector<double> all = {};
-  bool out() const { return !child; }
+  bool out = false;
   Side& side() { return contender.side; }
+  /// Starts the process where it does not run; so many steps warm it up.
+  void start(int steps) {
+    if (child) return;
+    child = std::make_unique<Child>(contender.command, contender.environment);
+    for (int i = 0; i < steps; ++i) child->ask("time 0");
+  }
   /// Asks for the peak memory and ends the process.
   void end() {
     if (!child) return;
-    side().peak_mib = std::stod(child->ask("end")) / 1024;
+    side().peak_mib = std::max(side().peak_mib, std::stod(child->ask("end")) / 1024);
     child.reset();
   }
 };
@@ -72,10 +78,11 @@ void retire(std::vector<Runner>& runners, Reporter& reporter) {
   for (Runner& r : runners)
     if (!r.side().ours()) fastest = std::min(fastest, median(r.side().rounds));
   for (Runner& r : runners) {
-    if (r.side().ours() || median(r.side().rounds) <= behind * fastest) continue;
+    if (r.side().ours() || r.out || median(r.side().rounds) <= behind * fastest) continue;
     reporter.say("  " + r.side().name() + " sits out from here: " + app::fixed(median(r.side().rounds) / fastest, 2) +
                  " of the fastest LibTorch");
     r.end();
+    r.out = true;
   }
 }
 
@@ -123,11 +130,14 @@ std::optional<Row> measure_row(const Programs& programs, const Case& c, const st
   std::vector<Runner> runners;
   try {
     row.numerics = gate(all, row.id, scratch, reporter);
+    // Processes of a heavy net would not fit into memory beside each other: each lives for its turn.
+    const bool alone = c.size == "heavy";
     for (const Contender& contender : all) {
-      runners.push_back({contender, std::make_unique<Child>(contender.command, contender.environment)});
-      note_versions(runners.back(), result);
-      if (contender.side.id == "cuboid/f32") row.gflop = std::stod(runners.back().child->ask("work")) * 1e-9;
-      for (int i = 0; i < 2; ++i) runners.back().child->ask("time 0");  // two steps to warm up
+      Runner& r = runners.emplace_back(Runner{contender});
+      r.start(alone ? 0 : 2);
+      note_versions(r, result);
+      if (contender.side.id == "cuboid/f32") row.gflop = std::stod(r.child->ask("work")) * 1e-9;
+      if (alone) r.end();
     }
     row.calibrations.push_back(calibrate(o.calibration_seconds));
     Jiffies before = jiffies();
@@ -138,8 +148,10 @@ std::optional<Row> measure_row(const Programs& programs, const Case& c, const st
       std::vector<double> medians(runners.size(), none);
       for (std::size_t k = 0; k < runners.size(); ++k) {
         const std::size_t i = round % 2 ? runners.size() - 1 - k : k;
-        if (runners[i].out()) continue;
+        if (runners[i].out) continue;
+        runners[i].start(1);
         const std::vector<double> steps = steps_of(runners[i].child->ask("time " + app::shortest(o.seconds)));
+        if (alone) runners[i].end();
         medians[i] = median(steps);
         runners[i].all.insert(runners[i].all.end(), steps.begin(), steps.end());
         reporter.turn(runners[i].side().name(), round, medians[i]);
