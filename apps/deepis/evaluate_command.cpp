@@ -282,6 +282,7 @@ int evaluate_command(const Arguments& arguments) {
   check<app::UsageError>(s.model.empty() || s.truth.empty(),
                          "evaluate: --model predicts cases of --data; --truth is for predictions");
   if (!s.model.empty()) return evaluate_model(s, common, options);
+  check<DataError>(std::filesystem::exists(s.predictions), s.predictions, ": no such file, folder or run");
   check<app::UsageError>(s.data.empty() != s.truth.empty(), "evaluate: name the truth, --data or --truth");
   check<app::UsageError>((s.spacing_z > 0) == (s.spacing_xy > 0), "evaluate: --spacing-z and --spacing-xy belong together");
   const Files predictions = files_of(s.predictions);

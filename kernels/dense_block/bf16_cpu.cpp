@@ -7,24 +7,14 @@
 #include "kernels/dense_block/bf16_block.h"
 #include "kernels/dense_block/fused.h"
 #include "kernels/dense_block/norm_math.h"
+#include "kernels/dense_block/slab.h"
 #include "kernels/views/views.h"
 
 namespace cuboid::dense {
 #if CUBOID_AVX512_BF16
 namespace {
 
-bool fits(const Tensor& x, const Layers& layers) {
-  const Geometry g = geometry_of(x, layers);
-  for (const std::int64_t c : {g.first, g.growth, g.mid})
-    if (c % panel_width != 0) return false;
-  const auto plain = [](const DenseNormTensors& n) {
-    return n.weight.dtype() == DType::f32 && n.bias.dtype() == DType::f32 && n.running_mean.dtype() == DType::f32 &&
-           n.running_var.dtype() == DType::f32;
-  };
-  for (const auto& l : layers)
-    if (!plain(l.norm1) || !plain(l.norm2) || l.conv1.dtype() != DType::bf16 || l.conv2.dtype() != DType::bf16) return false;
-  return x.dtype() == DType::bf16;
-}
+bool fits(const Tensor& x, const Layers& layers) { return in_panels(x, layers, DType::bf16, panel_width); }
 
 /// What the backward pass needs beside the slab, which is the op's output.
 struct Saved {
@@ -32,16 +22,6 @@ struct Saved {
   std::vector<Layer16> layers;
   Tensors z;
 };
-
-/// x into the first channels of the slab.
-void put_first(const Geometry& g, const Tensor& x, const Tensor& slab) {
-  if (!x.is(Layout::channels_last)) return copy(x, slice(slab.detach(), 1, 0, g.first));
-  const bf16* from = x.data<bf16>();
-  bf16* to = slab.mutable_data<bf16>();
-  parallel_ranges(g.voxels(), 512, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) std::copy_n(from + i * g.first, g.first, to + i * g.width());
-  });
-}
 
 Moments first_moments(const Geometry& g, const bf16* slab) {
   constexpr std::int64_t rows = 256;
@@ -64,7 +44,7 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
   {
     const profiler::Span span(Device::cpu, "dense_block.begin", "bf16", o.training ? g.flops_of_moments() : 0,
                               bytes16(g, (o.training ? 3 : 2) * g.first));
-    put_first(g, x, slab);
+    put_first<bf16>(g, x, slab);
     if (o.training) made.append(first_moments(g, slab.data<bf16>()), g.first, ranks);
   }
   bf16* data = slab.mutable_data<bf16>();

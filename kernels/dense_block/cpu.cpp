@@ -8,24 +8,14 @@
 #include "kernels/dense_block/block.h"
 #include "kernels/dense_block/fused.h"
 #include "kernels/dense_block/norm_math.h"
+#include "kernels/dense_block/slab.h"
 #include "kernels/packed_copies.h"
 #include "kernels/views/views.h"
 
 namespace cuboid::dense {
 namespace {
 
-bool fits(const Tensor& x, const Layers& layers) {
-  const Geometry g = geometry_of(x, layers);
-  for (const std::int64_t c : {g.first, g.growth, g.mid})
-    if (c % panel_width != 0) return false;
-  const auto plain = [](const DenseNormTensors& n) {
-    return n.weight.dtype() == DType::f32 && n.bias.dtype() == DType::f32 && n.running_mean.dtype() == DType::f32 &&
-           n.running_var.dtype() == DType::f32;
-  };
-  for (const auto& l : layers)
-    if (!plain(l.norm1) || !plain(l.norm2) || l.conv1.dtype() != DType::f32 || l.conv2.dtype() != DType::f32) return false;
-  return x.dtype() == DType::f32;
-}
+bool fits(const Tensor& x, const Layers& layers) { return in_panels(x, layers, DType::f32, panel_width); }
 
 /// What the backward pass needs beside the slab, which is the op's output.
 struct Saved {
@@ -33,16 +23,6 @@ struct Saved {
   std::vector<Layer> layers;
   Tensors z;
 };
-
-/// x into the first channels of the slab.
-void put_first(const Geometry& g, const Tensor& x, const Tensor& slab) {
-  if (!x.is(Layout::channels_last)) return copy(x, slice(slab.detach(), 1, 0, g.first));
-  const float* from = x.data<float>();
-  float* to = slab.mutable_data<float>();
-  parallel_ranges(g.voxels(), 512, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) std::copy_n(from + i * g.first, g.first, to + i * g.width());
-  });
-}
 
 Moments first_moments(const Geometry& g, const float* slab) {
   constexpr std::int64_t rows = 256;
@@ -128,7 +108,7 @@ Tensor forward(const Tensor& x, const Layers& layers, const DenseBlockOptions& o
   {
     const profiler::Span span(Device::cpu, "dense_block.begin", "fused", o.training ? g.flops_of_moments() : 0,
                               g.bytes((o.training ? 3 : 2) * g.first));
-    put_first(g, x, slab);
+    put_first<float>(g, x, slab);
     if (o.training) made.append(first_moments(g, slab.data<float>()), g.first, ranks);
   }
   float* data = slab.mutable_data<float>();
