@@ -192,7 +192,7 @@ int measure_command(const Arguments& arguments) {
   options.add("--spacing-xy", &s.spacing_xy, "um per voxel").at_least(0);
   options.add("--dilate", &s.measure.dilate_um,
               "um around each cell whose overlap are the synapse's voxels; negative: the largest spacing");
-  options.add("--cleft", &s.measure.cleft_um, "um, widest cleft that counts as contact; negative: twice the smallest spacing");
+  options.add("--cleft", &s.measure.cleft_um, "um, widest cleft that counts as contact; negative: 1.5 voxels");
   options.add("--head", &s.head, "what distance maps mean").choices({"signed", "instances"});
   options.add("--threshold", &s.threshold, "um; of distance maps; negative: half the smallest spacing");
   options.section("physics");

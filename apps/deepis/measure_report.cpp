@@ -152,7 +152,7 @@ Json measure_json(const std::vector<MeasuredFrame>& frames, const MeasureOptions
   return Json::object(
       {{"frames", list},
        {"options", Json::object({{"dilate_um", options.dilate_um < 0 ? Json("largest spacing") : Json(options.dilate_um)},
-                                 {"cleft_um", options.cleft_um < 0 ? Json("twice the smallest spacing") : Json(options.cleft_um)},
+                                 {"cleft_um", options.cleft_um < 0 ? Json("1.5 voxels across it") : Json(options.cleft_um)},
                                  {"medium_ri", options.medium_ri},
                                  {"increment_ml_per_g", options.increment}})},
        {"cuboid", app::version()}});

@@ -25,6 +25,14 @@ Tensor as_i32(const Tensor& labels) {
   return wide;
 }
 
+/// The widest cleft that counts as contact, when nobody says. Labels that part where a distance map is less than half a voxel
+/// from zero lie 1 to 1 + sqrt(2) voxels apart, whichever way they face; a cleft of two voxels would close the wedge at the rim,
+/// too.
+constexpr double cleft_in_voxels = 1.5;
+
+using Slope = std::array<double, 3>;  // of a distance along z, y, x
+double dot(const Slope& a, const Slope& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
 /// Where a label is, and what can be summed on the way.
 struct Extent {
   std::array<std::int64_t, 3> low{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::max(),
@@ -126,23 +134,23 @@ Tensor synapse_mask(const Tensor& given, std::int32_t a, std::int32_t b, const S
 
 double contact_between(const Tensor& given, std::int32_t a, std::int32_t b, const Spacing& spacing, double cleft_um) {
   morphology::check_spacing(spacing, "measure");
-  const double voxel = *std::min_element(spacing.begin(), spacing.end());
-  const double widest =
-      ((cleft_um < 0 ? 2 * voxel : cleft_um) + voxel) * (1 + 1e-6);  // centre to centre of the voxels on either side
+  // between the centres of the voxels on either side; `voxel` is the extent of one across the cleft
+  const auto widest = [&](double voxel) { return ((cleft_um < 0 ? cleft_in_voxels * voxel : cleft_um) + voxel) * (1 + 1e-6); };
+  const double farthest = widest(*std::max_element(spacing.begin(), spacing.end()));
   const Tensor whole = as_i32(given);
   const auto extents = extents_of(whole, nullptr);
   const auto first = extents.find(a), second = extents.find(b);
   if (first == extents.end() || second == extents.end()) return 0;
-  const Tensor labels = window_of(whole, first->second, second->second, spacing, widest).labels;
+  const Tensor labels = window_of(whole, first->second, second->second, spacing, farthest).labels;
   auto* v = labels.mutable_data<std::int32_t>();
-  const DistanceOptions near{.limit = 4 * widest};
+  const DistanceOptions near{.limit = 4 * farthest};
   const Tensor to_a = distance_to(mask_of(labels, a), spacing, near), to_b = distance_to(mask_of(labels, b), spacing, near);
   const auto *da = to_a.data<float>(), *db = to_b.data<float>();
   const Shape& n = labels.shape();
   const auto slopes = [&](const float* d, const std::array<std::int64_t, 3>& at) {
     const std::array<std::int64_t, 3> stride = {n[1] * n[2], n[2], 1};
     const std::int64_t i = at[0] * stride[0] + at[1] * stride[1] + at[2];
-    std::array<double, 3> slope{};
+    Slope slope{};
     for (std::size_t k = 0; k < 3; ++k) {
       const std::int64_t low = at[k] > 0 ? i - stride[k] : i, high = at[k] + 1 < n[static_cast<int>(k)] ? i + stride[k] : i;
       if (low != high) slope[k] = (d[high] - d[low]) / (spacing[k] * static_cast<double>((high - low) / stride[k]));
@@ -154,12 +162,14 @@ double contact_between(const Tensor& given, std::int32_t a, std::int32_t b, cons
   for (std::int64_t z = 0; z < n[0]; ++z)
     for (std::int64_t y = 0; y < n[1]; ++y)
       for (std::int64_t x = 0; x < n[2]; ++x, ++i) {
-        if (v[i] != 0 || da[i] + db[i] > widest) continue;
+        if (v[i] != 0 || da[i] + db[i] > farthest) continue;
         // between the two: away from one is towards the other, by more than 134 degrees
-        const auto p = slopes(da, {z, y, x}), q = slopes(db, {z, y, x});
-        const double dot = p[0] * q[0] + p[1] * q[1] + p[2] * q[2];
-        const double lengths = std::sqrt((p[0] * p[0] + p[1] * p[1] + p[2] * p[2]) * (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]));
-        if (dot < -0.7 * lengths) cleft.emplace_back(i, da[i] <= db[i] ? a : b);
+        const Slope p = slopes(da, {z, y, x}), q = slopes(db, {z, y, x});
+        if (dot(p, q) >= -0.7 * std::sqrt(dot(p, p) * dot(q, q))) continue;
+        const Slope across = {p[0] - q[0], p[1] - q[1], p[2] - q[2]};
+        const Slope voxels = {across[0] * spacing[0], across[1] * spacing[1], across[2] * spacing[2]};
+        if (da[i] + db[i] <= widest(std::sqrt(dot(voxels, voxels) / dot(across, across))))
+          cleft.emplace_back(i, da[i] <= db[i] ? a : b);
       }
   for (const auto& [at, label] : cleft) v[at] = label;
   return contact_area(labels, a, b, spacing);

@@ -24,7 +24,7 @@ RiScale ri_window(double low, double high);
 
 struct MeasureOptions {
   double dilate_um = -1;     // radius of the balls that make the synapse's voxels; negative: the largest spacing
-  double cleft_um = -1;      // widest cleft that counts as contact; negative: twice the smallest spacing
+  double cleft_um = -1;      // widest cleft that counts as contact; negative: 1.5 voxels across it
   double medium_ri = 1.337;  // what the cells lie in
   double increment = 0.2;    // of the refractive index with concentration, mL/g (Barer 1952: proteins 0.18 to 0.2)
 };
@@ -54,11 +54,11 @@ struct FrameMeasure {
 /// u8: voxels within `radius_um` of both labels, the cells' own among them.
 Tensor synapse_mask(const Tensor& labels, std::int32_t a, std::int32_t b, const Spacing& spacing_um, double radius_um);
 
-/// Area in µm² of the contact surface of two cells that touch, or are apart by a cleft of at most `cleft_um` (negative: twice the
-/// smallest spacing). Background voxels of the cleft, from which the ways to the two cells lead in opposite directions, go to the
-/// nearer cell; then the wall between the two is measured (data/morphology/surface.h). The rim stays where the cells part: the
-/// wall between dilated cells would have a margin all around. Slanted or straight, with a cleft or without, a flat contact is
-/// within 7 % of its area; cells that part in a wedge seem to touch as long as it is less than a voxel wide.
+/// Area in µm² of the contact surface of two cells that touch, or are apart by a cleft of at most `cleft_um` (negative: 1.5
+/// voxels, as long as they are across it). Background voxels of the cleft, from which the ways to the two cells lead in opposite
+/// directions, go to the nearer cell; then the wall between the two is measured (data/morphology/surface.h). The rim stays where
+/// the cells part: the wall between dilated cells would have a margin all around. Slanted or straight, with a cleft or without, a
+/// flat contact is within 7 % of its area; cells that part in a wedge seem to touch as long as it is less than a voxel wide.
 double contact_between(const Tensor& labels, std::int32_t a, std::int32_t b, const Spacing& spacing_um, double cleft_um = -1);
 
 /// labels: u8 or i32 (D,H,W). image: raw values (D,H,W), or undefined. `of`: the labels to measure. With `pair`, also the synapse

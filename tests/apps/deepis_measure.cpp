@@ -27,15 +27,16 @@ Tensor two(const Shape& shape, const Spacing& s, const std::function<double(cons
 
 double dot(const Point& a, const Point& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
-/// Two halves of a cylinder of this radius around `axis`, 2.5 um long each, that face each other across a cleft.
-Tensor halves(const Shape& shape, const Spacing& spacing, Point axis, double radius, double cleft) {
+/// Two halves of a cylinder of this radius around `axis`, 2.5 um long each, that face each other across a cleft; shrunken by
+/// `margin` on all sides.
+Tensor halves(const Shape& shape, const Spacing& spacing, Point axis, double radius, double cleft, double margin = 0) {
   const double length = std::sqrt(dot(axis, axis));
   for (double& v : axis) v /= length;
   const auto half = [=](double sign) {
     return [=](const Point& p) {
       const double along = dot(p, axis);
       const double aside = std::sqrt(std::max(0.0, dot(p, p) - along * along));
-      return std::max({aside - radius, cleft / 2 - sign * along, sign * along - 2.5});
+      return std::max({aside - radius, cleft / 2 - sign * along, sign * along - 2.5}) + margin;
     };
   };
   return two(shape, spacing, half(1), half(-1));
@@ -66,6 +67,18 @@ TEST(DeepisMeasure, ACleftThatIsClosedKeepsTheArea) {
     }
   // further apart than two balls reach, there is no contact
   EXPECT_EQ(contact_between(halves({60, 60, 60}, spacing, {0, 0, 1}, 2, 0.7), 1, 2, spacing, 0.3), 0);
+}
+
+TEST(DeepisMeasure, WhatAThresholdTakesFromAContactIsGivenBack) {
+  // The distance map of a perfect net, cut at just under half a voxel: whichever way the contact lies, between voxels or through them.
+  const Point axes[] = {{0, 0, 1}, {0, 1, 0}, {1, 0, 0}, {0, 1, 1}, {1, 1, 1}, {0, 0.4, 1}, {0.3, -0.8, 1}, {1, 0.2, -0.5}};
+  const double threshold = 0.06, rim = 2 - threshold;
+  for (const auto& [shape, spacing] : {std::pair{Shape{60, 60, 60}, Spacing{0.125, 0.125, 0.125}},
+                                       {Shape{61, 61, 61}, Spacing{0.125, 0.125, 0.125}},
+                                       {Shape{33, 61, 61}, Spacing{0.25, 0.125, 0.125}}})
+    for (const Point& axis : axes)
+      EXPECT_NEAR(contact_between(halves(shape, spacing, axis, 2, 0, threshold), 1, 2, spacing) / (pi * rim * rim), 1, 0.1)
+          << axis[0] << " " << axis[1] << " " << axis[2] << " spacing " << spacing[0] << " shape " << shape[0];
 }
 
 TEST(DeepisMeasure, BallsThatAreCutByAPlaneTouchInADisc) {

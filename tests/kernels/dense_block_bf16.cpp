@@ -92,7 +92,7 @@ TEST(DenseBlock16, FusedIsAsCloseToF64AsItsDefinition) {
         const Outcome composed = outcome(c, false, o);
         EXPECT_TRUE(got.y.is(Layout::channels_last));
         const auto check = [&](const Tensor& mine, const Tensor& theirs, const Tensor& expected, double floor) {
-          const double factor = slope == 1 ? 1.5 : 3;
+          const double factor = slope == 1 ? 2 : 3;  // two roundings of the same few dozen numbers differ by luck alone
           return testing::AssertionResult(distance(mine, expected) <= factor * distance(theirs, expected) + floor)
                  << distance(mine, expected) << ", the definition " << distance(theirs, expected);
         };
