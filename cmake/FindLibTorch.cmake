@@ -20,7 +20,7 @@ if(LibTorch_FOLDER AND NOT old_abi)  # before 2.6 it was compiled for the C++ li
   set(hints HINTS ${LibTorch_FOLDER})
 endif()
 find_path(LibTorch_INCLUDE_DIR torch/csrc/api/include/torch/torch.h ${hints} PATH_SUFFIXES include)
-foreach(name torch torch_cpu c10 torch_cuda c10_cuda)
+foreach(name torch_cpu c10 torch_cuda c10_cuda)
   string(TOUPPER ${name} key)
   get_filename_component(beside "${LibTorch_INCLUDE_DIR}" DIRECTORY)
   find_library(LibTorch_${key}_LIBRARY ${name} HINTS ${beside}/lib)
@@ -38,12 +38,15 @@ if(LibTorch_INCLUDE_DIR)
 endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch
-  REQUIRED_VARS LibTorch_TORCH_CPU_LIBRARY LibTorch_TORCH_LIBRARY LibTorch_C10_LIBRARY LibTorch_INCLUDE_DIR VERSION_VAR LibTorch_VERSION)
+  REQUIRED_VARS LibTorch_TORCH_CPU_LIBRARY LibTorch_C10_LIBRARY LibTorch_INCLUDE_DIR VERSION_VAR LibTorch_VERSION)
 if(LibTorch_FOUND AND NOT TARGET LibTorch::torch)
   add_library(LibTorch::torch INTERFACE IMPORTED)
   target_include_directories(LibTorch::torch INTERFACE ${LibTorch_INCLUDE_DIR} ${LibTorch_API_INCLUDE_DIR})
-  target_link_libraries(LibTorch::torch INTERFACE ${LibTorch_TORCH_LIBRARY} ${LibTorch_TORCH_CPU_LIBRARY} ${LibTorch_C10_LIBRARY})
-  if(LibTorch_TORCH_CUDA_LIBRARY AND LibTorch_C10_CUDA_LIBRARY AND LibTorch_CUDA_INCLUDE_DIR)
+  # not libtorch itself: it is empty, and brings libtorch_cuda
+  target_link_libraries(LibTorch::torch INTERFACE ${LibTorch_TORCH_CPU_LIBRARY} ${LibTorch_C10_LIBRARY})
+  # In a build for the CPU it stays out: it would take memory and time to load, and the CUDA runtime it wants is not linked.
+  if(CUBOID_CUDA AND LibTorch_TORCH_CUDA_LIBRARY AND LibTorch_C10_CUDA_LIBRARY AND LibTorch_CUDA_INCLUDE_DIR)
+    target_compile_definitions(LibTorch::torch INTERFACE CUBOID_TORCH_CUDA=1)
     # Nobody calls libtorch_cuda by name: its kernels are there when it is loaded. Its own libraries lie where it says.
     target_include_directories(LibTorch::torch INTERFACE ${LibTorch_CUDA_INCLUDE_DIR})
     target_link_libraries(LibTorch::torch INTERFACE ${LibTorch_C10_CUDA_LIBRARY}

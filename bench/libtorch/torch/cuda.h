@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What LibTorch has for a GPU, at its best: the fastest settings of its libraries, one launch for the optimiser's step, a whole
-// step captured into a CUDA graph. Debian's LibTorch is for the CPU only: there this says so when it is asked for.
+// step captured into a CUDA graph. Where LibTorch or Cuboid is for the CPU only, this
+// says so when it is asked for.
 #pragma once
 #include <torch/torch.h>
 
@@ -9,8 +10,7 @@
 #include <string>
 #include <vector>
 
-#if __has_include(<c10/cuda/impl/cuda_cmake_macros.h>)  // written when LibTorch is built for CUDA
-#define SIDE_TORCH_CUDA 1
+#if CUBOID_TORCH_CUDA  // cmake/FindLibTorch.cmake
 #include <ATen/autocast_mode.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAGraph.h>
@@ -18,7 +18,6 @@
 #include <c10/cuda/CUDAGuard.h>
 #else
 #include <ATen/autocast_mode.h>
-#define SIDE_TORCH_CUDA 0
 #endif
 
 namespace side {
@@ -88,7 +87,7 @@ class FusedSgd {
   double lr_, momentum_;
 };
 
-#if SIDE_TORCH_CUDA
+#if CUBOID_TORCH_CUDA
 /// Everything of this thread goes to a stream of its own, as captures ask for.
 class OwnStream {
  public:
