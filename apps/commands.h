@@ -48,6 +48,7 @@ int train_command(const Arguments& arguments);
 int evaluate_command(const Arguments& arguments);
 int predict_command(const Arguments& arguments);
 int measure_command(const Arguments& arguments);
+int tune_command(const Arguments& arguments);
 int explain_command(const Arguments& arguments);
 int demo_command(const Arguments& arguments);
 

@@ -97,6 +97,7 @@ void TrainSettings::add(app::Options& options) {
   options.add("--foreground", &foreground, "share of the patches that are centred on a labelled voxel").at_least(0).at_most(1);
   run.add_loop(options, "patches");
   run.add_stopping(options, metric_names);
+  options.add("--tune", &tune, "at the end choose post-processing on the cases for validation");
 
   options.section("augmentation");
   options.add("--augment", &augment, "flip, rotate and bend the training patches");

@@ -33,6 +33,8 @@ struct TrainSettings {
   double flip_x = 0.5, flip_y = 0.5, flip_z = 0.5, rotate = 1, rotate_degrees = 180, elastic = 0.3, zoom = 0, jitter = 0.1;
   std::string interpolation = "linear", fill = "background";
 
+  bool tune = true;
+
   training::Settings run;
 
   TrainSettings();

@@ -9,6 +9,7 @@
 
 #include "apps/commands.h"
 #include "apps/deepis/settings.h"
+#include "apps/deepis/tune.h"
 #include "apps/text.h"
 #include "apps/training/run.h"
 
@@ -56,6 +57,17 @@ void train(const TrainJob& job, const app::RunFolder& run, bool resume, app::Pro
   const auto trainer = make_trainer(job.options, job.card, job.dataset, job.parts, run.file(last_checkpoint).parent_path());
   const bool resumed = resume && trainer->resume();
   training::run(*trainer, run, {.unit = "patches", .metrics = validation_text}, progress, resumed);
+}
+
+void tune_run(const TrainJob& job, const app::RunFolder& run, app::Progress& progress) {
+  if (job.parts.valid.empty())
+    return progress.say("post-processing: the defaults, as there are no validation cases to choose anything else on");
+  const Model model = load_model(run.path(), {.device = job.options.loop.device});
+  if (model.card.postprocess.size() > 0) return;  // these weights have theirs
+  const Tuned tuned = tune(model, job.dataset, job.parts.valid, {}, progress);
+  keep_postprocess(model.source, model.card, tuned.sweep.best().options, model.source);
+  run.write(tuned_file, to_json(tuned));
+  progress.say(text_of(tuned));
 }
 
 double training_memory_estimate(const ModelCard& card, const TrainOptions& options, const Shape& patch) {
@@ -134,8 +146,17 @@ int train_command(const Arguments& arguments) {
   if (group.size() > 1) progress.say(join_text(group.size(), " processes over ", group.transport()));
   train(job, run, resume, progress);
   manifest.finish(watch.seconds());
-  if (!settings.run.report) return app::success;
-  std::cout << "report             " << write_training_report(run) << '\n';
+  const auto report = [&] {
+    if (settings.run.report) std::cout << "report             " << write_training_report(run) << '\n';
+  };
+  try {
+    if (settings.tune) tune_run(job, run, progress);
+  } catch (const app::Interrupted&) {
+    report();
+    throw app::Interrupted(app::with_hint("interrupted: the training is done, its post-processing is not chosen yet",
+                                          "cuboid deepis tune " + run.path().string()));
+  }
+  report();
   return app::success;
 }
 

@@ -21,6 +21,10 @@ struct TrainJob {
 /// save and throw app::Interrupted, or end the process with the same exit code where a step takes too long.
 void train(const TrainJob& job, const app::RunFolder& run, bool resume, app::Progress& progress);
 
+/// Chooses post-processing for the run's best weights on the cases for validation and keeps it in them and in postprocess.json,
+/// where that is not done yet. The run is whole without it: app::Interrupted leaves everything as it is.
+void tune_run(const TrainJob& job, const app::RunFolder& run, app::Progress& progress);
+
 /// Bytes at the peak of a training step on patches of this size, D,H,W.
 double training_memory_estimate(const ModelCard& card, const TrainOptions& options, const Shape& patch);
 

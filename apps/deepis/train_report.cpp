@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "apps/deepis/train.h"
+#include "apps/deepis/tune.h"
 #include "apps/plot.h"
 #include "apps/text.h"
 #include "apps/training/report.h"
@@ -52,6 +53,7 @@ void add_training(Page& page, const app::RunFolder& run) {
   if (!plot::available())
     page.note("The curves are missing: gnuplot was not found (apt install gnuplot-nox). All numbers are in metrics.jsonl.");
   page.panels({{plot::svg(loss), ""}, {plot::svg(dice), ""}});
+  add_tuning(page, run);
 }
 
 std::string write_training_report(const app::RunFolder& run) {

@@ -8,6 +8,7 @@
 
 #include "apps/app.h"
 #include "apps/deepis/overlap.h"
+#include "apps/deepis/postprocess.h"
 #include "apps/text.h"
 #include "core/autograd.h"
 #include "core/profiler.h"
@@ -134,6 +135,8 @@ training::Metrics PatchTask::validate(const std::function<void()>& poll) {
   const Recording off(false);
   net_->eval();
   Overlap overlap(dataset_.head(), card_.net.out_channels);
+  const Spacing spacing = card_.spacing_um[0] > 0 ? card_.spacing_um : Spacing{1, 1, 1};
+  const double threshold = resolved({}, spacing).threshold_um;  // as an untouched prediction has it
   double loss_sum = 0, patches = 0;
   const auto n = static_cast<std::int64_t>(valid_.size());
   const std::int64_t begin = n * loop().rank() / loop().ranks(), end = n * (loop().rank() + 1) / loop().ranks();
@@ -148,7 +151,7 @@ training::Metrics PatchTask::validate(const std::function<void()>& poll) {
       const auto count = static_cast<double>(batch->cases.size());
       loss_sum += main_loss(output, truth(*batch)).item() * count;
       patches += count;
-      overlap.add(output, truth(*batch), options_.edge.outside);
+      overlap.add(output, truth(*batch), threshold);
       poll();
     }
   }

@@ -21,7 +21,8 @@ inline const std::vector<std::string> loss_names = {"edge-l1", "l1", "dice", "ce
 Loss loss_of(const std::string& name, Head head);
 const char* name_of(Loss loss);
 
-/// What validation tells, as --best-by takes them: the loss, and the mean of the classes' Dice over all voxels.
+/// What validation tells, as --best-by takes them: the loss, and the mean Dice over all voxels, of the classes, or of instances
+/// at several depths (overlap.h).
 inline const std::vector<std::string> metric_names = {"loss", "dice"};
 
 struct TrainOptions {

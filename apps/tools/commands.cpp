@@ -14,6 +14,7 @@ const std::vector<Command>& commands() {
       {"csf explain", "show what a decision rests on (Grad-CAM)", csf::explain_command},
       {"deepis prepare", "check volumes and masks, make a folder of them", deepis::prepare_command},
       {"deepis train", "train a net that segments cells in volumes", deepis::train_command},
+      {"deepis tune", "choose post-processing on validation cases, as training does at its end", deepis::tune_command},
       {"deepis evaluate", "judge predicted labels against the truth", deepis::evaluate_command},
       {"deepis predict", "segment volumes of any size", deepis::predict_command},
       {"deepis measure", "cells and their synapse: volume, area, refractive index, dry mass", deepis::measure_command},

@@ -81,6 +81,33 @@ TEST(DeepisPrepare, CutsAlongZWithAGap) {
       for (std::size_t x = 0; x < 10; ++x) ASSERT_EQ(got[(z * 12 + y) * 10 + x], all[((z + 7) * 12 + y) * 14 + x + 2]);
 }
 
+/// One volume cut into training and validation, another one whole for testing.
+TEST(DeepisPrepare, CutsTheTrainingVolumeAndLeavesTheTestVolumeWhole) {
+  const TempFolder folder;
+  write_pairs(folder / "in", 2, false);
+  const Outcome done =
+      run_program(folder.path(), {"deepis", "prepare", "-q", "-i", "in", "--head", "instances", "--spacing", "0.4,0.2,0.2",
+                                  "--split-z", "train=0:5,valid=6:", "--test", "c1", "-o", "out"});
+  ASSERT_EQ(done.code, 0) << done.err;
+  EXPECT_SAYS(done.out, "1 train 1 valid 1 test");
+  const LabelledDataset data = open_labelled_dataset(folder / "out", raw_values());
+  ASSERT_EQ(data.size(), 3);
+  for (const auto& [split, name, planes] : {std::tuple{"train", "c0_train", 5}, {"valid", "c0_valid", 4}, {"test", "c1", 10}}) {
+    ASSERT_EQ(data.part(split).size(), 1u) << split;
+    const std::int64_t i = data.part(split)[0];
+    EXPECT_EQ(data[i].name, name);
+    EXPECT_EQ(data.shape(i), (Shape{planes, 12, 14}));
+  }
+  const auto got = data.load(data.part("valid")[0]).image.to_vector(),
+             all = read_npy(folder / "in" / "images" / "c0.npy").to_vector();
+  EXPECT_TRUE(std::equal(got.begin(), got.end(), all.begin() + 6 * 12 * 14));
+  EXPECT_EQ(data.load(data.part("test")[0]).image.to_vector(), read_npy(folder / "in" / "images" / "c1.npy").to_vector());
+  PrepareOptions o{.input = folder / "in", .output = folder / "again", .head = Head::instances};
+  o.slices = slice_ranges("train=0:5,valid=6:11");
+  o.test = {"c1"};
+  EXPECT_SAYS(data_error([&] { prepare(o); }), "--split-z: c0 has 10 voxels along z, asked for 6:11");
+}
+
 TEST(DeepisPrepare, ObjectsAreNumberedAndMapped) {
   const TempFolder folder;
   write_pairs(folder / "in", 1);

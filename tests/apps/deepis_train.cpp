@@ -240,7 +240,12 @@ TEST(SegmenterOverlap, CountsVoxels) {
   Overlap inside(Head::instances, 1);
   inside.add(from_values<float>({2, 0, 0.06f, 0, -3, 9}, {1, 1, 1, 1, 6}),
              from_values<float>({1, 1, 0, 0, 0, 5}, {1, 1, 1, 1, 6}), 0.05);
-  EXPECT_DOUBLE_EQ(inside.dice(), 2. * 2 / (3 + 3));
+  EXPECT_EQ(inside.counts().to_vector(), (std::vector<double>{2, 2, 2, 3, 2, 2, 3, 3, 3})) << "above 0.05, 0.2 and 0.4";
+  EXPECT_DOUBLE_EQ(inside.dice(), (2. * 2 / (3 + 3) + 2 * (2. * 2 / (2 + 3))) / 3);
+  Overlap grown(Head::instances, 1);  // two objects that touch, found as one: the inside is right, their middles are not
+  const Tensor apart = from_values<float>({1, 2, 3, 2, 1, 1, 2, 3, 2, 1}, {1, 1, 1, 1, 10});
+  grown.add(from_values<float>({1, 2, 3, 4, 5, 5, 4, 3, 2, 1}, {1, 1, 1, 1, 10}), apart, 0.5);
+  EXPECT_DOUBLE_EQ(grown.dice(), (1 + 2. * 2 / (6 + 2) + 0) / 3);
   Overlap classes(Head::classes, 3);  // class 2 is neither there nor said
   classes.add(from_values<float>({0, 1, 0, 1, /**/ 1, 3, 2, 0, /**/ 0, 2, 1, 0}, {1, 3, 1, 1, 4}),
               from_values<std::int64_t>({1, 0, 1, 1}, {1, 1, 1, 4}), 0);
