@@ -104,9 +104,13 @@ TEST(DeepisSweep, ClassesInSeveralPiecesKeepThem) {
   EXPECT_FALSE(all.best().options.keep_largest);
   EXPECT_DOUBLE_EQ(all.best().merit, 1);
   EXPECT_EQ(all.best().options.min_volume_um3, 0);
-  Tensor speckled = empty(truth.shape(), {.dtype = DType::u8});
+  const Tensor speckled = empty(truth.shape(), {.dtype = DType::u8});
   copy(truth, speckled);
-  for (const std::int64_t i : {0, 5, 10, 360}) speckled.mutable_data<std::uint8_t>()[i] = 2;
+  for (std::int64_t k = 0; k < 12; ++k) speckled.mutable_data<std::uint8_t>()[2 * k + k % 2 * 330] = 2;
+  const Sweep clean = sweep(Head::classes, {{.scores = scores_of(speckled), .truth = truth, .spacing_um = {1, 1, 1}}}, {1, 1, 1});
+  EXPECT_FALSE(clean.best().options.keep_largest);
+  EXPECT_DOUBLE_EQ(clean.best().merit, 1);
+  EXPECT_GT(clean.best().options.min_volume_um3, 1) << "of a voxel each";
   const Tensor one_piece = test::balls({12, 12, 30}, {{6, 6, 5, 4}, {6, 6, 15, 3}});
   const Sweep largest =
       sweep(Head::classes, {{.scores = scores_of(one_piece), .truth = one_piece, .spacing_um = {1, 1, 1}}}, {1, 1, 1});
