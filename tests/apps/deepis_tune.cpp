@@ -56,7 +56,7 @@ TEST(DeepisSweep, SpecksAreSmallerThanTheSmallestObject) {
   const Sweep s = sweep(Head::instances, {one}, {1, 1, 1});
   EXPECT_DOUBLE_EQ(s.standard().merit, 2. / 8);
   EXPECT_DOUBLE_EQ(s.best().merit, 1);
-  EXPECT_NEAR(s.best().options.min_volume_um3, 515. / 16, 2) << "the first step above 8 voxels, of balls of 515";
+  EXPECT_DOUBLE_EQ(s.best().options.min_volume_um3, 515. / 64) << "the first step above 8 voxels, of balls of 515";
   EXPECT_EQ(s.best().options.threshold_um, -1);
 }
 
