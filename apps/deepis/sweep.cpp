@@ -29,24 +29,16 @@ const Axis instance_thresholds{{0.25, 0.5, 0.75, 1, 1.5, 2, 3}, 1};
 // Peaks, likewise.
 const Axis prominences{{0.5, 1, 2, 4}, 1};
 const Axis distances{{3, 6, 12}, 0};
-// Volumes, in median true objects.
-const Axis volumes{{0, 1.0 / 64, 1.0 / 16, 1.0 / 8, 1.0 / 4}, 0};
+// Smallest volumes of instances, in what is expected of the true objects; of classes, in median components.
+const Axis instance_volumes{{0, 1, 2, 4}, 1};
+const Axis class_volumes{{0, 1.0 / 64, 1.0 / 16, 1.0 / 8, 1.0 / 4}, 0};
 
-/// Median volume of the true objects of all cases, in µm³; 0 without any. For classes: of their components.
-double median_volume(Head head, const std::vector<SweepCase>& cases) {
-  std::vector<double> all;
-  for (const SweepCase& c : cases) {
-    const Spacing s = c.spacing_um[0] > 0 ? c.spacing_um : Spacing{1, 1, 1};
-    const Tensor labels = morphology::as_labels(c.truth, "truth");
-    const std::vector<std::int64_t> sizes =
-        head == Head::classes ? connected_components(labels, Connectivity::corners).sizes : label_sizes(labels);
-    for (std::size_t n = 1; n < sizes.size(); ++n)
-      if (sizes[n] > 0) all.push_back(static_cast<double>(sizes[n]) * s[0] * s[1] * s[2]);
-  }
-  if (all.empty()) return 0;
-  const auto middle = all.begin() + std::ssize(all) / 2;
-  std::nth_element(all.begin(), middle, all.end());
-  return *middle;
+/// The value that a share of the volumes lie below; 0 without any.
+double quantile(std::vector<double> volumes, double share) {
+  if (volumes.empty()) return 0;
+  const auto at = volumes.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(volumes.size() - 1));
+  std::nth_element(volumes.begin(), at, volumes.end());
+  return *at;
 }
 
 /// How well these values do on all cases.
@@ -73,15 +65,19 @@ void judge(Trial& trial, Head head, const std::vector<SweepCase>& cases) {
 
 class Sweeper {
  public:
-  Sweeper(Head head, const std::vector<SweepCase>& cases, const Spacing& spacing_um, const std::function<void()>& poll)
-      : cases_(cases), poll_(poll) {
+  Sweeper(Head head, const std::vector<SweepCase>& cases, const Spacing& spacing_um, const SweepOptions& options)
+      : cases_(cases), volumes_(options.volumes), poll_(options.poll) {
     result_.head = head;
     result_.spacing_um = spacing_um[0] > 0 ? spacing_um : Spacing{1, 1, 1};
     unit_ = *std::min_element(result_.spacing_um.begin(), result_.spacing_um.end());
+    if (!volumes_.empty() || head == Head::signed_distance) return;
+    for (const SweepCase& c : cases) {
+      const auto more = object_volumes(head, c.truth, c.spacing_um);
+      volumes_.insert(volumes_.end(), more.begin(), more.end());
+    }
   }
 
   Sweep run() {
-    const double object = result_.head == Head::signed_distance ? 0 : median_volume(result_.head, cases_);
     std::vector<Trial> wanted;
     switch (result_.head) {
       case Head::signed_distance:
@@ -90,13 +86,13 @@ class Sweeper {
       case Head::classes:
         for (const bool largest : {true, false}) {
           Trial from{.options = {.keep_largest = largest}, .steps = largest ? 0 : 1, .instances = {}};
-          along(wanted, from, volumes, &PostprocessOptions::min_volume_um3, object);
+          with_volumes(wanted, from, class_volumes, quantile(volumes_, 0.5));
         }
         break;
       case Head::instances: {
         std::vector<Trial> thresholds;
         along(thresholds, {}, instance_thresholds, &PostprocessOptions::threshold_um, unit_);
-        for (const Trial& t : thresholds) along(wanted, t, volumes, &PostprocessOptions::min_volume_um3, object);
+        for (const Trial& t : thresholds) with_volumes(wanted, t, instance_volumes, quantile(volumes_, 0.1) / 2);
         try_all(std::move(wanted));
         const Trial best = result_.best();
         std::vector<Trial> rises;
@@ -126,6 +122,15 @@ class Sweeper {
     }
   }
 
+  /// `from` with each smallest volume in turn, 0 first.
+  static void with_volumes(std::vector<Trial>& list, const Trial& from, const Axis& axis, double unit) {
+    for (std::size_t i = 0; i < (unit > 0 ? axis.values.size() : 1); ++i) {
+      list.push_back(from);
+      list.back().options.min_volume_um3 = axis.values[i] * unit;
+      list.back().steps += axis.steps(i);
+    }
+  }
+
   /// Those that were not tried already.
   void try_all(std::vector<Trial> wanted) {
     std::erase_if(wanted, [&](const Trial& t) {
@@ -141,6 +146,7 @@ class Sweeper {
   }
 
   const std::vector<SweepCase>& cases_;
+  std::vector<double> volumes_;
   const std::function<void()>& poll_;
   Sweep result_;
   double unit_ = 1;
@@ -159,6 +165,7 @@ std::size_t choose(const std::vector<Trial>& trials) {
     const std::int64_t objects = t.instances.tp + t.instances.fp + t.instances.fn;
     if (objects > 0) chance = std::max(clear_gain, 1 / static_cast<double>(objects));
   }
+  if (merit <= 0) return 0;  // nothing was found by any
   const auto good = [&](const Trial& t) { return t.merit >= merit - chance - rounding; };
   for (const Trial& t : trials)
     if (good(t) && t.second > second) second = t.second;
@@ -172,9 +179,20 @@ std::size_t choose(const std::vector<Trial>& trials) {
   return best;
 }
 
-Sweep sweep(Head head, const std::vector<SweepCase>& cases, const Spacing& spacing_um, const std::function<void()>& poll) {
+Sweep sweep(Head head, const std::vector<SweepCase>& cases, const Spacing& spacing_um, const SweepOptions& options) {
   check(!cases.empty(), "sweep: no cases");
-  return Sweeper(head, cases, spacing_um, poll).run();
+  return Sweeper(head, cases, spacing_um, options).run();
+}
+
+std::vector<double> object_volumes(Head head, const Tensor& labels, const Spacing& spacing_um) {
+  const Spacing s = spacing_um[0] > 0 ? spacing_um : Spacing{1, 1, 1};
+  const Tensor whole = morphology::as_labels(labels, "truth");
+  const std::vector<std::int64_t> sizes =
+      head == Head::classes ? connected_components(whole, Connectivity::corners).sizes : label_sizes(whole);
+  std::vector<double> volumes;
+  for (std::size_t n = 1; n < sizes.size(); ++n)
+    if (sizes[n] > 0) volumes.push_back(static_cast<double>(sizes[n]) * s[0] * s[1] * s[2]);
+  return volumes;
 }
 
 std::string values_text(const Sweep& s, const Trial& t) {

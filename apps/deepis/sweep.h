@@ -19,7 +19,7 @@ struct SweepCase {
 
 struct Trial {
   PostprocessOptions options;  // -1 where the value is the default
-  int steps = 0;               // of the grid from the default
+  int steps = 0;               // of the grid from the default, for a smallest volume from what is expected
   double merit = 0;            // mean Dice of the classes; instances: average precision at IoU 0.5 over all cases; NaN: undefined
   double second = 0;           // instances: panoptic quality, which tells equal merits apart
   InstanceScore instances;     // their counts
@@ -41,10 +41,19 @@ struct Sweep {
 /// among them as near to the best of what comes second, the one with the fewest steps is chosen.
 inline constexpr double clear_gain = 0.01;
 
+struct SweepOptions {
+  /// Volumes in µm³ of true objects, of these and other cases; none: those of the cases. For instances half of what nine in ten
+  /// of them exceed is where the smallest volume starts from, as if it were the default.
+  std::vector<double> volumes;
+  std::function<void()> poll;  // called before each trial, from any thread; may throw
+};
+
 /// Signed distances: the threshold. Instances: threshold and smallest volume, then the two rules for peaks. Classes: smallest
-/// volume and whether only the largest component stays. Thresholds are multiples of the smallest voxel size, volumes fractions of
-/// the median true object. `poll` is called before each trial, from any thread, and may throw.
-Sweep sweep(Head head, const std::vector<SweepCase>& cases, const Spacing& spacing_um, const std::function<void()>& poll = {});
+/// volume and whether only the largest component stays. Thresholds are multiples of the smallest voxel size.
+Sweep sweep(Head head, const std::vector<SweepCase>& cases, const Spacing& spacing_um, const SweepOptions& options = {});
+
+/// Volumes in µm³ of the labels of a case; for classes of their components.
+std::vector<double> object_volumes(Head head, const Tensor& labels, const Spacing& spacing_um);
 
 /// What is chosen of `trials`, the default being the first: its place.
 std::size_t choose(const std::vector<Trial>& trials);

@@ -38,9 +38,11 @@ void add_training(Page& page, const app::RunFolder& run) {
     if (line.at("best").as_bool()) best = &line;
   }
   const std::string epoch = "epoch " + std::to_string(best->at("epoch").as_int());
-  page.section("Training",
-               "Mean loss of the training patches, and loss and Dice on the cases for validation after each epoch, voxel by "
-               "voxel, before anything is done to a prediction. The weights of the best epoch are kept.");
+  page.section(
+      "Training",
+      "Mean loss of the training patches, and loss and Dice on the cases for validation after each epoch, voxel by "
+      "voxel, before anything is done to a prediction; of instances the mean of their insides and of what is deeper inside. The "
+      "weights of the best epoch are kept.");
   page.tiles({{"Dice in validation", number(best->at("valid_dice"), 4), epoch},
               {"loss in validation", number(best->at("valid_loss"), 4), epoch},
               {"training loss", number(last.at("train_loss"), 4), "epoch " + std::to_string(last.at("epoch").as_int())},

@@ -41,6 +41,23 @@ SweepCase predicted(const Model& model, const LabelledDataset& dataset, std::int
   return one;
 }
 
+/// Of the objects that were trained on and of those to judge by; of the first cases where there are many.
+std::vector<double> true_volumes(const LabelledDataset& dataset, const std::vector<std::int64_t>& cases) {
+  constexpr std::size_t enough = 64;
+  std::vector<std::int64_t> all = cases;
+  for (const std::int64_t i : dataset.part("train"))
+    if (std::find(cases.begin(), cases.end(), i) == cases.end()) all.push_back(i);
+  if (all.size() > enough) all.resize(enough);
+  std::vector<double> volumes;
+  for (const std::int64_t i : all) {
+    stop_if_asked();
+    const ShownCase truth = truth_of(dataset, i);
+    const auto more = object_volumes(Head::instances, truth.truth, truth.spacing_um);
+    volumes.insert(volumes.end(), more.begin(), more.end());
+  }
+  return volumes;
+}
+
 std::string merit_text(const Sweep& s, const Trial& t) {
   if (!(t.merit == t.merit)) return std::string(s.merit_name()) + " is undefined: nothing is there, and nothing was found";
   std::string text = join_text(s.merit_name(), " ", app::fixed(t.merit, 3));
@@ -75,7 +92,9 @@ Tuned tune(const Model& model, const LabelledDataset& dataset, const std::vector
     outputs.push_back(predicted(model, dataset, cases[k], parts[k], predict));
     progress.update(static_cast<std::int64_t>(k) + 1, result.cases[k]);
   }
-  result.sweep = sweep(model.card.head, outputs, model.card.spacing_um, stop_if_asked);
+  SweepOptions values{.volumes = {}, .poll = stop_if_asked};
+  if (model.card.head == Head::instances) values.volumes = true_volumes(dataset, cases);
+  result.sweep = sweep(model.card.head, outputs, model.card.spacing_um, values);
   result.seconds = watch.seconds();
   return result;
 }
@@ -125,13 +144,14 @@ void add_tuning(app::Page& page, const app::RunFolder& run) {
     const Json& value = trial.at("merit");
     return value.is_number() ? app::fixed(value.as_double(), 3) : std::string("undefined");
   };
-  page.section("Post-processing",
-               join_text("What turns the net's output into labels was chosen on ", cases, cases == 1 ? " case" : " cases",
-                         " for validation",
-                         left_out > 0 ? join_text(" (", left_out, " more were left out: a few million voxels are enough)") : "",
-                         " and is kept in the model: ", json.at("merit").as_string(), " ", merit(best), ", with the defaults ",
-                         merit(json.at("trials")[0]), ". Of values that do equally well, within ", clear_gain,
-                         ", those next to the default are chosen."));
+  page.section(
+      "Post-processing",
+      join_text("What turns the net's output into labels was chosen on ", cases, cases == 1 ? " case" : " cases",
+                " for validation",
+                left_out > 0 ? join_text(" (", left_out, " more were left out: a few million voxels are enough)") : "",
+                " and is kept in the model: ", json.at("merit").as_string(), " ", merit(best), ", with the defaults ",
+                merit(json.at("trials")[0]), ". Of values that do equally well, within ", clear_gain,
+                json.at("merit").as_string() == "AP" ? " or one object" : "", ", those next to the default are chosen."));
   std::vector<std::vector<std::string>> rows = sweep_table(json);
   const std::vector<std::string> heads = rows.front();
   rows.erase(rows.begin());

@@ -43,7 +43,7 @@ TEST(DeepisSweep, InstancesInAHazeNeedAHigherThreshold) {
     EXPECT_DOUBLE_EQ(s.best().merit, 1);
     EXPECT_EQ(s.best().instances.tp, 2);
     EXPECT_LT(s.standard().merit, 0.5);
-    EXPECT_EQ(s.best().options.min_volume_um3, 0) << "what need not move stays";
+    EXPECT_NEAR(s.best().options.min_volume_um3, 515 * 2 * voxel * voxel * voxel / 2, 1e-9) << "half a ball";
     EXPECT_EQ(s.best().options.prominence_um, -1);
     EXPECT_EQ(s.best().options.peak_distance_um, -1);
   }
@@ -56,8 +56,12 @@ TEST(DeepisSweep, SpecksAreSmallerThanTheSmallestObject) {
   const Sweep s = sweep(Head::instances, {one}, {1, 1, 1});
   EXPECT_DOUBLE_EQ(s.standard().merit, 2. / 8);
   EXPECT_DOUBLE_EQ(s.best().merit, 1);
-  EXPECT_DOUBLE_EQ(s.best().options.min_volume_um3, 515. / 64) << "the first step above 8 voxels, of balls of 515";
+  EXPECT_DOUBLE_EQ(s.best().options.min_volume_um3, 515. / 2) << "half of what the balls have";
   EXPECT_EQ(s.best().options.threshold_um, -1);
+  // Of nine in ten true objects elsewhere: specks are of their kind, and 16 is the first step above 8.
+  std::vector<double> volumes(20, 500);
+  volumes[3] = volumes[9] = volumes[12] = 8;
+  EXPECT_DOUBLE_EQ(sweep(Head::instances, {one}, {1, 1, 1}, {.volumes = volumes, .poll = {}}).best().options.min_volume_um3, 16);
 }
 
 TEST(DeepisSweep, OneObjectWithManyPeaksIsNotSeveral) {
@@ -148,7 +152,8 @@ TEST(DeepisSweep, OfWhatIsAsGoodTheNearestIsChosen) {
 
 TEST(DeepisSweep, AskedToStopItStops) {
   const auto all = [] { throw app::Interrupted("enough"); };
-  EXPECT_THROW(sweep(Head::instances, {distances(Head::instances, two_balls(), [](double d, int) { return d; })}, {1, 1, 1}, all),
+  EXPECT_THROW(sweep(Head::instances, {distances(Head::instances, two_balls(), [](double d, int) { return d; })}, {1, 1, 1},
+                     {.volumes = {}, .poll = all}),
                app::Interrupted);
 }
 
