@@ -70,7 +70,8 @@ TEST(DeepisMeasure, ACleftThatIsClosedKeepsTheArea) {
 }
 
 TEST(DeepisMeasure, WhatAThresholdTakesFromAContactIsGivenBack) {
-  // The distance map of a perfect net, cut at just under half a voxel: whichever way the contact lies, between voxels or through them.
+  // The distance map of a perfect net, cut at just under half a voxel: whichever way the contact lies, between voxels or through
+  // them.
   const Point axes[] = {{0, 0, 1}, {0, 1, 0}, {1, 0, 0}, {0, 1, 1}, {1, 1, 1}, {0, 0.4, 1}, {0.3, -0.8, 1}, {1, 0.2, -0.5}};
   const double threshold = 0.06, rim = 2 - threshold;
   for (const auto& [shape, spacing] : {std::pair{Shape{60, 60, 60}, Spacing{0.125, 0.125, 0.125}},
