@@ -65,6 +65,7 @@ std::string hint_about_file(const std::string& message) {
   const bool in_info = process_arguments().size() > 1 && process_arguments()[1] == "info";
   std::error_code error;
   if (in_info) return "";
+  if (message.find("o such file or ") != message.npos) return "check the name; 'runs/latest' is the newest run";
   if (!std::filesystem::is_regular_file(file, error) || !looks_like_volume(file))
     return "'cuboid info FILE' shows what can be read of a file";
   return "'cuboid info " + shell_quoted(file) + "' shows what can be read of it";

@@ -83,7 +83,8 @@ int tune_command(const Arguments& arguments) {
   const bool of_run = is_run(s.model), own_data = s.data.empty();
   const Model model = load_model(s.model, {.device = s.common.where()});
   if (own_data) {
-    check<app::UsageError>(of_run, "tune: no --data: ", s.model, " is no run folder, which would know its data");
+    check<app::UsageError>(of_run, app::with_hint("tune: no --data: " + s.model + " is no run folder, which would know its data",
+                                                  "cuboid deepis tune " + s.model + " -d prepared/"));
     s.data = app::RunFolder::existing(s.model).read_json("manifest.json").at("data").at("path").as_string();
   }
   LabelledOptions labelled{.head = model.card.head, .normalise = model.card.normalise};

@@ -52,6 +52,12 @@ TEST(Tools, InfoOfDamagedFilesShowsTheirHeader) {
     EXPECT_EQ(elsewhere.code, 3);
     EXPECT_TRUE(contains(elsewhere.err, std::string("'cuboid info ") + name + "' shows what can be read of it")) << elsewhere.err;
   }
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"deepis", "train", "-d", "nowhere"}, {"deepis", "tune", "nowhere"}}) {
+    const auto missing = run_program(folder.path(), command);
+    EXPECT_EQ(missing.code, 3);
+    EXPECT_TRUE(contains(missing.err, "hint: check the name")) << missing.err;
+  }
   spit(folder / "a.txt", "hello");
   const auto text = run_program(folder.path(), {"info", "a.txt"});
   EXPECT_EQ(text.code, 3);
